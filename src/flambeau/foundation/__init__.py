@@ -1,0 +1,1 @@
+"""The ground floor: errors, lists, paths, devices, seeds, plots; it knows nothing of learning."""
