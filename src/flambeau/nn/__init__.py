@@ -1,0 +1,1 @@
+"""The mathematics: layers, losses, metrics, schedules, parameter groups and optimizers."""

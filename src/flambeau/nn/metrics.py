@@ -1,0 +1,250 @@
+"""After this page you know the everyday metrics, and how any function, object or name becomes one (`as_metric`).
+
+Every function here also works by itself on whole tensors: `error_rate(predictions, targets)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flambeau.foundation.errors import ArgumentError, ShapeError, unknown_name
+from flambeau.nn import overlap_metrics, sklearn_metrics
+from flambeau.nn.metric import CollectingMetric, MeanMetric, Metric, RunningSum, snake_case
+
+
+def _same_shape(name: str, answer: Tensor, target: Tensor) -> Tensor:
+    if answer.shape == target.shape:
+        return target
+    if answer.numel() == target.numel() and answer.shape[:1] == target.shape[:1]:
+        return target.reshape(answer.shape)
+    raise ShapeError(
+        f"{name} compares answers of shape {tuple(answer.shape)} with targets of shape {tuple(target.shape)}. Classes "
+        "on another axis need axis=; several labels per item need accuracy_multi."
+    )
+
+
+def accuracy(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
+    """Return the share of right answers, the answer being the likeliest class on `axis`."""
+    answer = pred.argmax(axis)
+    return (answer == _same_shape("accuracy", answer, targ)).float().mean()
+
+
+def error_rate(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
+    """Return the share of wrong answers: 1 - accuracy."""
+    answer = pred.argmax(axis)
+    return (answer != _same_shape("error_rate", answer, targ)).float().mean()
+
+
+def top_k_accuracy(pred: Tensor, targ: Tensor, k: int = 5, axis: int = -1) -> Tensor:
+    """Return the share of items whose true class is among the `k` likeliest."""
+    if k > pred.shape[axis]:
+        raise ArgumentError(f"top_k_accuracy with k={k} needs more than {pred.shape[axis]} classes; pass a smaller k.")
+    best = pred.movedim(axis, -1).topk(k)[1]
+    target = _same_shape("top_k_accuracy", best[..., 0], targ)
+    return (best == target.unsqueeze(-1)).any(-1).float().mean()
+
+
+def accuracy_multi(pred: Tensor, targ: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
+    """Return the share of right labels, a label being given where its probability exceeds `thresh`."""
+    answer = (pred.sigmoid() if sigmoid else pred) > thresh
+    return (answer == _same_shape("accuracy_multi", answer, targ).bool()).float().mean()
+
+
+def foreground_acc(pred: Tensor, targ: Tensor, bkg_idx: int = 0, axis: int = 1) -> Tensor:
+    """Return the share of right pixels among those that are not background."""
+    answer = pred.argmax(axis)
+    target = _same_shape("foreground_acc", answer, targ)
+    foreground = target != bkg_idx
+    return ((answer == target) & foreground).sum() / foreground.sum()
+
+
+def _numbers(name: str, pred: Tensor, targ: Tensor) -> tuple[Tensor, Tensor]:
+    prediction = pred if pred.dtype == torch.float64 else pred.float()
+    return prediction, _same_shape(name, prediction, targ).to(prediction.dtype)
+
+
+def mse(pred: Tensor, targ: Tensor) -> Tensor:
+    """Return the mean squared error."""
+    return F.mse_loss(*_numbers("mse", pred, targ))
+
+
+def mae(pred: Tensor, targ: Tensor) -> Tensor:
+    """Return the mean absolute error."""
+    return F.l1_loss(*_numbers("mae", pred, targ))
+
+
+def msle(pred: Tensor, targ: Tensor) -> Tensor:
+    """Return the mean squared error of `log(1 + value)`."""
+    prediction, target = _numbers("msle", pred, targ)
+    return F.mse_loss(prediction.log1p(), target.log1p())
+
+
+def rmse(pred: Tensor, targ: Tensor) -> Tensor:
+    """Return the root of the mean squared error."""
+    return mse(pred, targ).sqrt()
+
+
+def _squared_percentage_error_of_exp(pred: Tensor, targ: Tensor) -> Tensor:
+    prediction, target = _numbers("exp_rmspe", pred, targ)
+    return (1 - (prediction - target).exp()).square().mean()
+
+
+def exp_rmspe(pred: Tensor, targ: Tensor) -> Tensor:
+    """Return the root of the mean squared relative error of `exp(prediction)` to `exp(target)`."""
+    return _squared_percentage_error_of_exp(pred, targ).sqrt()
+
+
+class Perplexity(Metric):
+    """Measure a language model: the exponential of its mean cross entropy; as if it chose among that many words."""
+
+    def __init__(self, axis: int = -1, ignore_index: int = -100) -> None:
+        self.axis, self.ignore_index = axis, ignore_index
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._losses, self._counts = RunningSum(), RunningSum()
+
+    def update(self, prediction: Tensor, *targets: Tensor) -> None:
+        """Take in raw predictions `(batch, ..., words)` and word numbers `(batch, ...)`."""
+        scores, words = prediction.movedim(self.axis, -1), targets[0].reshape(-1)
+        self._losses.add(
+            F.cross_entropy(
+                scores.reshape(-1, scores.shape[-1]).float(), words, ignore_index=self.ignore_index, reduction="sum"
+            ).detach()
+        )
+        self._counts.add((words != self.ignore_index).sum())
+
+    def compute(self) -> float:
+        """Return the perplexity."""
+        loss, count = self._losses.total(), self._counts.total()
+        return float((loss / count).exp()) if loss is not None and count is not None else float("nan")
+
+
+def _n_targets(pred: Tensor, targ: Tensor, *_: Any, **__: Any) -> int:
+    return targ.numel()
+
+
+def _n_foreground(pred: Tensor, targ: Tensor, bkg_idx: int = 0, axis: int = 1) -> Tensor:
+    return (targ != bkg_idx).sum()
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """How a function of a batch adds up to the set: the mean to keep, over what, and what follows at the end."""
+
+    count: Callable[..., int | Tensor] = _n_targets
+    mean: Callable[..., Tensor] | None = None
+    finish: Callable[[float], float] | None = None
+
+
+_MEANS: dict[Callable[..., Any], _Mean] = {
+    accuracy: _Mean(),
+    error_rate: _Mean(),
+    top_k_accuracy: _Mean(),
+    accuracy_multi: _Mean(),
+    foreground_acc: _Mean(count=_n_foreground),
+    mse: _Mean(),
+    mae: _Mean(),
+    msle: _Mean(),
+    rmse: _Mean(mean=mse, finish=math.sqrt),
+    exp_rmspe: _Mean(mean=_squared_percentage_error_of_exp, finish=math.sqrt),
+}
+
+
+class _Adapted(Metric):
+    """Drive an object of another library that has reset, update and compute, such as those of torchmetrics."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    @property
+    def name(self) -> str:
+        """Its own name, or that of its class."""
+        own = getattr(self._inner, "name", None)
+        return own if isinstance(own, str) else snake_case(type(self._inner).__name__)
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._inner.reset()
+
+    def update(self, prediction: Tensor, *targets: Tensor) -> None:
+        """Take in one batch."""
+        if isinstance(self._inner, nn.Module):
+            self._inner.to(prediction.device)
+        self._inner.update(prediction, *targets)
+
+    def compute(self) -> float | Tensor:
+        """Return the value over all batches."""
+        value: float | Tensor = self._inner.compute()
+        return value
+
+
+@cache
+def _named() -> dict[str, Callable[..., Any]]:
+    by_name: dict[str, Callable[..., Any]] = {function.__name__: function for function in _MEANS}
+    makers = [
+        Perplexity,
+        *(getattr(overlap_metrics, name) for name in ("Dice", "DiceMulti", "JaccardCoeff", "JaccardCoeffMulti")),
+        *(getattr(sklearn_metrics, name) for name in _SKLEARN_NAMES),
+    ]
+    return by_name | {snake_case(maker.__name__): maker for maker in makers}
+
+
+_SKLEARN_NAMES = (
+    *("F1Score", "FBeta", "Precision", "Recall", "Jaccard", "BalancedAccuracy", "CohenKappa", "HammingLoss"),
+    *("MatthewsCorrCoef", "FBetaMulti"),
+    *("BrierScore", "RocAuc", "RocAucBinary", "APScoreBinary", "ExplainedVariance", "R2Score"),
+    *("F1ScoreMulti", "PrecisionMulti", "RecallMulti", "JaccardMulti", "HammingLossMulti", "RocAucMulti"),
+    *("APScoreMulti", "MatthewsCorrCoefMulti", "BrierScoreMulti", "PearsonCorrCoef", "SpearmanCorrCoef"),
+)
+
+
+def as_metric(source: Any) -> Metric:
+    """Make a metric of a metric, a function, a `functools.partial`, a name, or an object with reset/update/compute.
+
+    The functions of this page that are means add up exactly over the set; any other function of
+    `(prediction, *targets)` is called once on the whole set.
+    """
+    if isinstance(source, Metric):
+        return source
+    if isinstance(source, str):
+        known = _named()
+        if source not in known:
+            raise unknown_name("metric", source, known)
+        return as_metric(known[source] if known[source] in _MEANS else known[source]())
+    if isinstance(source, type):
+        if issubclass(source, Metric):
+            return source()
+        raise ArgumentError(f"A metric was expected, got the class {source.__name__}; make one: {source.__name__}().")
+    if all(callable(getattr(source, verb, None)) for verb in ("reset", "update", "compute")):
+        return _Adapted(source)
+    if not callable(source):
+        raise ArgumentError(
+            f"A metric is a function of (predictions, targets), a name such as 'accuracy', or a Metric; got {source!r}."
+        )
+    function = source
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__name__", snake_case(type(function).__name__)).strip("<>")
+    # by identity: a callable object of the user need not be hashable
+    rule = next((rule for known_mean, rule in _MEANS.items() if known_mean is function), None)
+    if rule is None and any(function is maker for maker in _named().values()):
+        # F1Score without brackets, or partial(F1Score, average="macro")
+        made: Metric = source()
+        return made
+    if rule is None:
+        return CollectingMetric(source, name)
+    if not isinstance(source, partial):
+        return MeanMetric(rule.mean or source, name, rule.count, rule.finish)
+    settings = source.keywords
+    mean = source if rule.mean is None else partial(rule.mean, *source.args, **settings)
+    return MeanMetric(mean, name, partial(rule.count, **settings), rule.finish)
