@@ -1,0 +1,254 @@
+"""From labels to numbers: after reading it you know how classes, many labels and plain numbers become targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flambeau.data.kinds import Category, Kind, MultiCategory, Number
+from flambeau.data.labels import CategoryMap
+from flambeau.data.pipeline import EncodedItems
+from flambeau.data.transform import Transform
+from flambeau.foundation.errors import DataError, EmptyError, LabelError, nearest
+
+
+class Categorize(Transform):
+    """Turn a label into its index in the vocabulary (sorted distinct labels of the training items).
+
+    Raises:
+        LabelError: an item has no label, or one that the vocabulary lacks.
+    """
+
+    order = 1
+
+    def __init__(self, vocab: Iterable[Any] | None = None, sort: bool = True, add_na: bool = False) -> None:
+        super().__init__()
+        self.sort, self.add_na = sort, add_na
+        self.vocab: CategoryMap | None = None if vocab is None else CategoryMap(vocab, sort=sort, add_na=add_na)
+
+    def setups(self, items: Any) -> None:
+        if self.vocab is None and items is not None:
+            labels = [checked_label(label, place, items) for place, label in enumerate(items)]
+            if not labels:
+                raise EmptyError("No training items to collect classes from: the training half of the split is empty.")
+            self.vocab = CategoryMap(labels, sort=self.sort, add_na=self.add_na)
+
+    @property
+    def kind(self) -> Kind | None:
+        return Category(tuple(self.vocab)) if self.vocab is not None else None
+
+    def encodes(self, x: Any) -> int:
+        return index_of(x, self.vocab)
+
+    def decodes(self, x: Any) -> Any:
+        assert self.vocab is not None
+        return self.vocab[int(x)]
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab": list(self.vocab or []), "sort": False}
+
+
+def checked_label(label: Any, place: int, items: Any) -> Any:
+    """Return the label, or raise a LabelError that names the item when it is None or NaN."""
+    if label is None or (isinstance(label, float) and label != label):
+        where = items.name(place) if isinstance(items, EncodedItems) else f"item {place}"
+        came = "None" if label is None else "NaN (an empty cell)"
+        raise LabelError(
+            f"The label of {where} is {came}. Every item needs a label: mend the label function or table, or leave the "
+            "item out of get_items."
+        )
+    return label
+
+
+def index_of(label: Any, vocab: CategoryMap | None) -> int:
+    """Return the index of a label, or raise a LabelError that proposes the nearest class."""
+    if vocab is None:
+        raise LabelError("Categorize has no vocabulary yet: give vocab=[...] or let a data set set it up from its items.")
+    try:
+        return vocab.o2i[label]
+    except (KeyError, TypeError):
+        pass
+    shown = ", ".join(repr(known) for known in list(vocab)[:10]) + (", ..." if len(vocab) > 10 else "")
+    close = nearest(str(label), [str(known) for known in vocab], n=1)
+    raise LabelError(
+        f"The label {label!r} is not among the {len(vocab)} classes seen in training ({shown})."
+        f"{f' Did you mean {close[0]!r}?' if close else ''} Put items of this class into the training half, or pass the "
+        "whole vocabulary: CategoryBlock(vocab=[...])."
+    )
+
+
+class MultiCategorize(Transform):
+    """Turn a list of labels into a tensor of their indices."""
+
+    order = 1
+
+    def __init__(self, vocab: Iterable[Any] | None = None, add_na: bool = False) -> None:
+        super().__init__()
+        self.add_na = add_na
+        self.vocab: CategoryMap | None = None if vocab is None else CategoryMap(vocab, sort=False, add_na=add_na)
+
+    def setups(self, items: Any) -> None:
+        if self.vocab is None and items is not None:
+            labels = {
+                label for place, found in enumerate(items) for label in _label_list(checked_label(found, place, items))
+            }
+            if not labels:
+                raise LabelError(
+                    "No item of the training half has a label. Many labels come as a list an item, or as a string with "
+                    "ColReader(..., label_delim=' ')."
+                )
+            self.vocab = CategoryMap(sorted(labels), sort=False, add_na=self.add_na)
+
+    @property
+    def kind(self) -> Kind | None:
+        return MultiCategory(tuple(self.vocab)) if self.vocab is not None else None
+
+    def encodes(self, x: Any) -> Tensor:
+        return torch.tensor([index_of(label, self.vocab) for label in _label_list(x)], dtype=torch.int64)
+
+    def decodes(self, x: Any) -> list[Any]:
+        assert self.vocab is not None
+        return [self.vocab[int(index)] for index in x]
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab": list(self.vocab or [])}
+
+
+def _label_list(labels: Any) -> Sequence[Any]:
+    if isinstance(labels, str):
+        raise LabelError(
+            f"Many labels were expected as a list, but one string came: {labels!r}. Give a list (['a', 'b']), or let "
+            "ColReader split it: ColReader('labels', label_delim=' ')."
+        )
+    if not isinstance(labels, Iterable):
+        raise LabelError(f"Many labels were expected as a list, but {labels!r} came.")
+    return list(labels)
+
+
+class OneHotEncode(Transform):
+    """Turn a tensor of indices into zeros and ones, one place a class; taught the number of classes by the data."""
+
+    order = 2
+
+    def __init__(self, c: int | None = None) -> None:
+        super().__init__()
+        self.c = c
+
+    def setups(self, items: Any) -> None:
+        if self.c is None and isinstance(items, EncodedItems):
+            vocabs = [len(kind.vocab) for kind in map(_kind, items.transforms) if isinstance(kind, MultiCategory)]
+            self.c = vocabs[-1] if vocabs else None
+        if self.c is None:
+            raise LabelError("OneHotEncode needs the number of classes: OneHotEncode(c=...), or MultiCategorize before it.")
+
+    def encodes(self, x: Tensor) -> Tensor:
+        assert self.c is not None
+        hot = torch.zeros(self.c)
+        hot[x] = 1.0
+        return hot
+
+    def decodes(self, x: Tensor) -> Tensor:
+        return torch.nonzero(torch.as_tensor(x) > 0.5).reshape(-1)
+
+    def settings(self) -> dict[str, Any]:
+        return {"c": self.c}
+
+
+def _kind(transform: Transform) -> Kind | None:
+    return transform.kind
+
+
+class EncodedMultiCategorize(Transform):
+    """Take labels that are already zeros and ones, one place a class of `vocab`."""
+
+    order = 1
+
+    def __init__(self, vocab: Sequence[Any]) -> None:
+        super().__init__()
+        self.vocab = CategoryMap(vocab, sort=False)
+
+    @property
+    def kind(self) -> Kind | None:
+        return MultiCategory(tuple(self.vocab))
+
+    def encodes(self, x: Any) -> Tensor:
+        hot = torch.as_tensor(list(x) if not isinstance(x, Tensor) else x, dtype=torch.float32)
+        if hot.shape != (len(self.vocab),):
+            raise LabelError(f"Expected {len(self.vocab)} zeros and ones, one a class, got {tuple(hot.shape)}: {x!r}.")
+        return hot
+
+    def decodes(self, x: Any) -> list[Any]:
+        return [label for label, on in zip(self.vocab, x, strict=True) if on > 0.5]
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab": list(self.vocab)}
+
+
+class RegressionSetup(Transform):
+    """Turn one number, or a list of numbers, into a float tensor () or (n,)."""
+
+    order = 1
+
+    def __init__(self, c: int | None = None) -> None:
+        super().__init__()
+        self.c = c
+
+    def setups(self, items: Any) -> None:
+        if self.c is None and items is not None and len(items):
+            first = checked_label(items[0], 0, items)
+            self.c = len(first) if hasattr(first, "__len__") and not isinstance(first, str) else 1
+
+    @property
+    def kind(self) -> Kind | None:
+        return Number(self.c) if self.c else None
+
+    def encodes(self, x: Any) -> Tensor:
+        try:
+            numbers = torch.as_tensor(x, dtype=torch.float32) if not isinstance(x, str) else torch.tensor(float(x))
+        except (TypeError, ValueError) as error:
+            raise LabelError(f"A number was expected as target, got {x!r} of type {type(x).__name__}.") from error
+        if not torch.isfinite(numbers).all():
+            raise LabelError(f"A finite number was expected as target, got {x!r}. Drop or fill such items first.")
+        return numbers
+
+    def decodes(self, x: Any) -> Any:
+        return x.tolist() if isinstance(x, Tensor) else x
+
+    def settings(self) -> dict[str, Any]:
+        return {"c": self.c}
+
+
+def check_labels(encode: Callable[[Any], Any], labels: EncodedItems, half: str) -> None:
+    """Encode every label of a half now, so that an unknown class is reported before the training, all of them at once.
+
+    Raises:
+        LabelError: labels of this half are not in the vocabulary.
+    """
+    unknown: Counter[Any] = Counter()
+    where: dict[Any, str] = {}
+    first: LabelError | None = None
+    for place, label in enumerate(labels):
+        try:
+            encode(checked_label(label, place, labels))
+        except LabelError as error:
+            key = label if isinstance(label, str | int | float | bool) else repr(label)
+            unknown[key] += 1
+            where.setdefault(key, labels.name(place))
+            first = first or error
+    if first is None:
+        return
+    counted = ", ".join(f"{label!r} ({count} items, first {where[label]})" for label, count in unknown.most_common(5))
+    raise LabelError(f"{sum(unknown.values())} items of the {half} half have unusable labels: {counted}. {first}")
+
+
+def require_two_classes(kind: Kind, n_items: int) -> None:
+    """Raise a DataError when a classification has fewer than two classes."""
+    if isinstance(kind, Category) and len(kind.vocab) < 2:
+        raise DataError(
+            f"All {n_items} training items have one class, {kind.vocab[0] if kind.vocab else None!r}; a classifier needs at "
+            "least two. Check the label function, and that the folders are one a class."
+        )

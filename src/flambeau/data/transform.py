@@ -1,0 +1,252 @@
+"""Transforms: after reading it you know how a value is encoded, decoded and augmented on its way to the model.
+
+A `Transform` encodes one value and can decode it again; the annotation on the first argument of `encodes` says which
+values it touches, all others pass unchanged. An `Augment` draws its chance once and applies it to every column of a
+sample or batch, so that a mask or a point stays with its picture.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from flambeau.data.batch import Batch
+from flambeau.data.chance import loose_chance
+from flambeau.data.kinds import Kind, Picture, kind_of
+from flambeau.foundation.errors import ArgumentError
+
+TRAIN, VALID = 0, 1
+
+
+class Transform:
+    """A reversible step on one value: override `encodes`, and `decodes` where it can be undone.
+
+    `Transform(function)` and `@Transform` wrap a plain function. `split_idx` limits a transform to training (0) or
+    validation (1); `order` sorts transforms of one stage. Lists are walked and tuples rebuilt element by element.
+    """
+
+    order: int = 0
+    split_idx: int | None = None
+    kinds: ClassVar[tuple[type[Kind], ...] | None] = None
+    """On a batch: the kinds of columns this transform touches (None: see `touches`)."""
+
+    def __init__(
+        self,
+        enc: Callable[..., Any] | None = None,
+        dec: Callable[..., Any] | None = None,
+        split_idx: int | None = None,
+        order: int | None = None,
+    ) -> None:
+        if enc is not None:
+            self.encodes = enc  # type: ignore[method-assign]
+        if dec is not None:
+            self.decodes = dec  # type: ignore[method-assign]
+        if split_idx is not None:
+            self.split_idx = split_idx
+        if order is not None:
+            self.order = order
+
+    @property
+    def name(self) -> str:
+        """The transform's name: its class, or the function it wraps."""
+        return _function_name(self.encodes) if "encodes" in self.__dict__ else type(self).__name__
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of the values that this transform makes, where it is not told by their class."""
+        return None
+
+    def setup(self, items: Any = None, train_setup: bool = False) -> None:
+        """Learn from the training items whatever the transform needs (a vocabulary, a mean)."""
+        self.setups(items)
+
+    def setups(self, items: Any) -> None:
+        """Learn from items; override where there is something to learn."""
+
+    def encodes(self, x: Any) -> Any:
+        """Return the encoded value; override."""
+        return x
+
+    def decodes(self, x: Any) -> Any:
+        """Undo `encodes`; override where that is possible."""
+        return x
+
+    def __call__(self, x: Any, split_idx: int | None = None) -> Any:
+        if self.split_idx is not None and split_idx is not None and split_idx != self.split_idx:
+            return x
+        return self._on_parts(self.encodes, x)
+
+    def decode(self, x: Any) -> Any:
+        """Undo the transform on a value, or on each value of a tuple."""
+        return self._on_parts(self.decodes, x)
+
+    def _on_parts(self, function: Callable[[Any], Any], x: Any) -> Any:
+        types = accepted_types(function)
+        if isinstance(x, tuple) and (types is None or not isinstance(x, types)):
+            return rebuild(x, [self._on_parts(function, part) for part in x])
+        return function(x) if types is None or isinstance(x, types) else x
+
+    def touches(self, kind: Kind) -> bool:
+        """Whether a batch's column of this kind goes through the transform.
+
+        By the class attribute `kinds` where it is set, else by the annotation of `encodes` (`TensorImage` stands for
+        pictures), else pictures only.
+        """
+        if self.kinds is not None:
+            return isinstance(kind, self.kinds)
+        for accepted in accepted_types(self.encodes) or ():
+            marked = getattr(accepted, "kind", None)
+            if isinstance(marked, Kind):
+                return isinstance(kind, type(marked))
+        return isinstance(kind, Picture)
+
+    def on_batch(self, batch: Batch, chances: Sequence[random.Random] | None, training: bool) -> Batch:
+        """Return the batch with each column that this transform touches encoded."""
+        if self.split_idx is not None and self.split_idx != (TRAIN if training else VALID):
+            return batch
+        return batch.map(lambda value, kind: self.encodes(value) if self.touches(kind) else value)
+
+    def decode_column(self, value: Any, kind: Kind) -> Any:
+        """Undo `on_batch` for one column."""
+        return self.decodes(value) if self.touches(kind) else value
+
+    def settings(self) -> dict[str, Any]:
+        """Return, as JSON values, the arguments that build this transform again after an export.
+
+        Raises:
+            ArgumentError: the transform wraps the user's own function, which an export does not carry.
+        """
+        raise ArgumentError(
+            f"The transform {self.name!r} is code of your own, which an export does not carry. "
+            f"Give it back when loading: load_learner(path, transforms={{{self.name!r}: ...}})."
+        )
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class ItemTransform(Transform):
+    """A transform of whole samples: `encodes` gets the tuple, not its parts."""
+
+    def _on_parts(self, function: Callable[[Any], Any], x: Any) -> Any:
+        return function(x)
+
+
+class Augment(Transform):
+    """A transform with one draw of chance for all columns of a sample or a batch.
+
+    Override `draw` (all the chance) and `apply` (no chance), and `apply_batch` where it can work on a batch.
+    """
+
+    def is_random(self, training: bool) -> bool:
+        """Whether the outcome depends on chance; an epoch without chance can be kept in memory."""
+        return training
+
+    def draw(self, chance: random.Random, sample: Sequence[Any], kinds: Sequence[Kind], training: bool) -> Any:
+        """Draw what is to happen to one sample."""
+        raise NotImplementedError(f"{type(self).__name__} has no draw for single samples")
+
+    def apply(self, value: Any, kind: Kind, drawn: Any) -> Any:
+        """Return one column's value after the drawn change."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply for single samples")
+
+    def on_sample(
+        self, sample: tuple[Any, ...], kinds: Sequence[Kind], chance: random.Random, training: bool
+    ) -> tuple[Any, ...]:
+        """Return the sample with one draw applied to all its columns."""
+        if self.split_idx is not None and self.split_idx != (TRAIN if training else VALID):
+            return sample
+        drawn = self.draw(chance, sample, kinds, training)
+        return rebuild(sample, [self.apply(value, kind, drawn) for value, kind in zip(sample, kinds, strict=True)])
+
+    def fuse(self, following: Sequence[Transform]) -> tuple[Transform, int] | None:
+        """Return one transform of samples that does this and the first n of `following` in a single pass, with n.
+
+        Asked when batches are made on the CPU: resampling once from the decoded picture costs a fraction of resizing
+        it first and warping the batch afterwards. None: nothing to gain.
+        """
+        return None
+
+    def __call__(self, x: Any, split_idx: int | None = None) -> Any:
+        """Apply to one value (or a tuple of values) outside any loader, as in training unless `split_idx` is 1."""
+        sample = x if isinstance(x, tuple) else (x,)
+        result = self.on_sample(sample, [kind_of(value) for value in sample], loose_chance(), split_idx != VALID)
+        return result if isinstance(x, tuple) else result[0]
+
+    def decode(self, x: Any) -> Any:
+        return x
+
+    def decode_column(self, value: Any, kind: Kind) -> Any:
+        return value
+
+
+def rebuild(like: tuple[Any, ...], values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return `values` as a tuple of the same class as `like`."""
+    if type(like) is tuple:
+        return tuple(values)
+    return like._make(values) if hasattr(like, "_make") else type(like)(*values)
+
+
+def as_transform(function: Any) -> Transform:
+    """Return a transform for what users pass: a Transform, a Transform class, any callable (torchvision v2 too)."""
+    if isinstance(function, Transform):
+        return function
+    if isinstance(function, type) and issubclass(function, Transform):
+        return function()
+    if not callable(function):
+        raise ArgumentError(
+            f"A transform must be a Transform or a function, got {function!r} of type {type(function).__name__}."
+        )
+    return Transform(function)
+
+
+def as_transforms(functions: Any) -> list[Transform]:
+    """Return a list of transforms for one transform, a list of them, or None, sorted by their order."""
+    if functions is None:
+        return []
+    if not isinstance(functions, list | tuple):
+        functions = [functions]
+    return sorted((as_transform(function) for function in functions), key=lambda transform: transform.order)
+
+
+_ACCEPTED: dict[Any, tuple[type, ...] | None] = {}
+
+
+def accepted_types(function: Callable[..., Any]) -> tuple[type, ...] | None:
+    """Return the classes that the annotation of a function's first argument names; None: anything goes."""
+    key = getattr(function, "__func__", function)
+    try:
+        return _ACCEPTED[key]
+    except KeyError:
+        _ACCEPTED[key] = found = _read_annotation(key)
+        return found
+    except TypeError:  # an unhashable callable
+        return _read_annotation(key)
+
+
+def _read_annotation(function: Any) -> tuple[type, ...] | None:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    arguments = [name for name in code.co_varnames[: code.co_argcount] if name not in ("self", "cls")]
+    if not arguments:
+        return None
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):
+        hints = function.__annotations__
+    annotation = hints.get(arguments[0])
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    classes = tuple(option for option in options if isinstance(option, type) and option not in (NoneType, Any, object))
+    return classes or None
+
+
+def _function_name(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", type(function).__name__)
+    return f"{owner.__name__}.{name}" if isinstance(owner, type) else name
