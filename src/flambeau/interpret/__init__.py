@@ -1,0 +1,1 @@
+"""Looking at what a learner gets right and wrong."""

@@ -1,0 +1,193 @@
+"""Looking at what a model gets wrong: after reading it you can find the worst items and the classes it mixes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from flambeau.data.kinds import Category, Kind, Mask
+from flambeau.data.loaders import DataLoader
+from flambeau.data.show import show_results
+from flambeau.foundation.drawing import Drawing
+from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.lists import L
+from flambeau.interpret.measured import Measured, measure
+from flambeau.train.inference import predict_batch
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+FEW_CLASSES = 30  # up to here a confusion matrix has room for its numbers
+
+
+class Interpretation:
+    """The losses of all items of a loader, and the means to see the items behind them."""
+
+    def __init__(self, learn: Learner, loader: Any, measured: Measured) -> None:
+        self.learn, self.loader, self.measured = learn, loader, measured
+
+    @classmethod
+    def from_learner(
+        cls, learn: Learner, ds_idx: int = 1, dl: Any = None, act: Callable[[Tensor], Tensor] | None = None
+    ) -> Self:
+        """Measure a learner on a loader (default: validation)."""
+        target = learn.dls.kinds[learn.dls.n_inp]
+        n_classes = len(getattr(target, "vocab", ())) if isinstance(target, Category) else 0
+        n_classes = len(target.codes) if isinstance(target, Mask) else n_classes
+        return cls(learn, *measure(learn, ds_idx, dl, act, n_classes))
+
+    @property
+    def losses(self) -> Tensor:
+        """The loss of each item."""
+        return self.measured.losses
+
+    @property
+    def target(self) -> Kind:
+        """The kind of the target."""
+        return self.learn.dls.kinds[self.learn.dls.n_inp]
+
+    def top_losses(self, k: int | None = None, largest: bool = True, items: bool = False) -> tuple[Any, ...]:
+        """Return the k largest (or smallest) losses and their items' places; with `items` also the items."""
+        k = len(self.losses) if k is None else min(k, len(self.losses))
+        losses, places = self.losses.topk(k, largest=largest)
+        if not items:
+            return losses, places
+        return losses, places, L(self.item(int(place)) for place in places)
+
+    def item(self, place: int) -> Any:
+        """Return the item (a path, a row) at a place of the loader."""
+        dataset = self._dataset()
+        return dataset.items[dataset.indices[place]]
+
+    def _dataset(self) -> Any:
+        dataset = getattr(self.loader, "dataset", None)
+        if not isinstance(self.loader, DataLoader) or not hasattr(dataset, "at"):
+            raise ArgumentError("The items behind a plain loader are not known; use loaders made from a data block.")
+        return dataset
+
+    def plot_top_losses(self, k: int, largest: bool = True, nrows: int | None = None, **options: Any) -> Any:
+        """Draw the k items with the largest (or smallest) loss: actual / predicted, loss and probability."""
+        losses, places = self.top_losses(k, largest)[:2]
+        notes = []
+        for loss, place in zip(losses.tolist(), places.tolist(), strict=True):
+            sure = self.measured.probabilities
+            notes.append(f"loss {loss:.2f}" + (f", sure {float(sure[place]):.0%}" if sure is not None else ""))
+        return self.show_results(places.tolist(), notes=notes, nrows=nrows, **options)
+
+    def show_results(self, idxs: Sequence[int], notes: Sequence[str] | None = None, **options: Any) -> Any:
+        """Draw the items at these places with their targets and predictions."""
+        places = [int(place) for place in idxs]
+        if not places:
+            raise ArgumentError("show_results got no places to show.")
+        loader = self.loader.new(self._dataset().at(places), bs=len(places), shuffle=False, drop_last=False)
+        batch = loader.one_batch()
+        columns = [column.detach().cpu() if isinstance(column, Tensor) else column for column in loader.decode(batch)]
+        answers = self.learn.decodes(predict_batch(self.learn, batch))
+        n_inp = len(batch.inputs)
+        return show_results(
+            [[column[i] for column in columns[:n_inp]] for i in range(len(places))],
+            [[column[i] for column in columns[n_inp:]] for i in range(len(places))],
+            [[answers[i]] for i in range(len(places))],
+            batch.input_kinds,
+            batch.target_kinds,
+            notes=notes,
+            **options,
+        )
+
+
+class ClassificationInterpretation(Interpretation):
+    """Which classes are mixed up, and where the model is most wrong.
+
+    Raises:
+        ArgumentError: the target is not one class an item (or a pixel).
+    """
+
+    def __init__(self, learn: Learner, loader: Any, measured: Measured) -> None:
+        super().__init__(learn, loader, measured)
+        if measured.confusion is None:
+            raise ArgumentError(
+                f"ClassificationInterpretation needs one class an item, but the target is a {type(self.target).__name__}. "
+                "Use Interpretation.from_learner, which shows top losses of any task."
+            )
+
+    @property
+    def vocab(self) -> list[str]:
+        """The names of the classes."""
+        return [str(name) for name in getattr(self.target, "vocab", None) or getattr(self.target, "codes", ())]
+
+    def confusion_matrix(self) -> Any:
+        """Return how often each class (row) was taken for each class (column), as an integer array."""
+        assert self.measured.confusion is not None
+        return self.measured.confusion.numpy()
+
+    def plot_confusion_matrix(
+        self,
+        normalize: bool = False,
+        title: str = "Confusion matrix",
+        cmap: str = "Blues",
+        norm_dec: int = 2,
+        plot_txt: bool = True,
+        figsize: tuple[float, float] | None = None,
+        dpi: int | None = None,
+    ) -> Drawing:
+        """Draw the confusion matrix; `normalize` shows shares of each actual class."""
+        import matplotlib.pyplot as plt
+
+        counts = self.confusion_matrix()
+        shown = counts / counts.sum(1, keepdims=True).clip(1) if normalize else counts
+        n = len(self.vocab)
+        side = min(max(3.2, 1.8 + 0.5 * n), 14)
+        figure, ax = plt.subplots(figsize=figsize or (side + 0.4, side), dpi=dpi, layout="constrained")
+        ax.imshow(shown, cmap=cmap, interpolation="nearest")
+        names = self.vocab
+        ax.set_xticks(range(n), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        ax.set_yticks(range(n), names)
+        ax.set(title=title, xlabel="predicted", ylabel="actual")
+        if plot_txt and n <= FEW_CLASSES:
+            for row in range(n):
+                for column in range(n):
+                    if not counts[row, column]:
+                        continue
+                    words = f"{shown[row, column]:.{norm_dec}f}" if normalize else f"{counts[row, column]}"
+                    light = shown[row, column] > shown.max() / 2
+                    ax.text(column, row, words, ha="center", va="center", color="white" if light else "black", fontsize=9)
+        return Drawing(figure)
+
+    def most_confused(self, min_val: int = 1) -> list[tuple[str, str, int]]:
+        """Return (actual, predicted, how often) for the pairs of classes mixed up at least `min_val` times."""
+        counts, names = self.confusion_matrix(), self.vocab
+        pairs = [
+            (names[row], names[column], int(counts[row, column]))
+            for row in range(len(names))
+            for column in range(len(names))
+            if row != column and counts[row, column] >= min_val
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])
+
+    def classification_report(self) -> str:
+        """Return precision, recall and F1 of each class, and their averages, as text."""
+        counts = torch.as_tensor(self.confusion_matrix()).double()
+        hits, actual, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+        precision, recall = hits / predicted.clamp(min=1), hits / actual.clamp(min=1)
+        f1 = 2 * hits / (actual + predicted).clamp(min=1)
+        width = max(len("weighted avg"), *(len(name) for name in self.vocab))
+        lines = [f"{'':{width}}  precision    recall  f1-score   support", ""]
+        for name, p, r, f, n in zip(self.vocab, precision, recall, f1, actual, strict=True):
+            lines.append(f"{name:>{width}}  {p:9.3f} {r:9.3f} {f:9.3f} {int(n):9d}")
+        total, share = int(actual.sum()), actual / actual.sum().clamp(min=1)
+        lines += ["", f"{'accuracy':>{width}}  {'':9} {'':9} {hits.sum() / max(total, 1):9.3f} {total:9d}"]
+        for name, weights in (("macro avg", torch.full_like(share, 1 / len(share))), ("weighted avg", share)):
+            means = [float((score * weights).sum()) for score in (precision, recall, f1)]
+            lines.append(f"{name:>{width}}  {means[0]:9.3f} {means[1]:9.3f} {means[2]:9.3f} {total:9d}")
+        return "\n".join(lines)
+
+    def print_classification_report(self) -> None:
+        """Print precision, recall and F1 of each class."""
+        print(self.classification_report())
+
+
+class SegmentationInterpretation(ClassificationInterpretation):
+    """Which classes of pixels are mixed up, and on which pictures the model is most wrong."""

@@ -1,0 +1,1 @@
+"""The training: the loop, its callbacks, the learner, inference and export."""

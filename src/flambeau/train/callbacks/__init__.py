@@ -1,0 +1,1 @@
+"""What rides along with the loop: one idea a file."""

@@ -1,0 +1,218 @@
+"""The learning-rate finder: after reading it you know how a rate is found in a hundred batches (Smith 2015).
+
+The rate grows exponentially from batch to batch; where the loss falls well, the rate is good, where it explodes, too
+high. The suggesters read the curve in different ways.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from flambeau.foundation.errors import ArgumentError, TrainingError
+from flambeau.nn.optimizers import set_hyper
+from flambeau.train.callback import Callback, CancelFitException, CancelValidException
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+Suggester = Callable[[Sequence[float], Sequence[float]], float]
+EXPLODED = 4.0  # times the best smoothed loss
+MIN_STEPS = 6
+
+
+class SuggestedRates(tuple[float, ...]):
+    """The suggested rates, one a suggester, also by name: `rates.valley`; the curve is kept in `lrs` and `losses`."""
+
+    lrs: list[float]
+    losses: list[float]
+    names: tuple[str, ...]
+    valley: float
+    slide: float
+    minimum: float
+    steep: float
+
+    @classmethod
+    def of(cls, names: Sequence[str], rates: Sequence[float], lrs: list[float], losses: list[float]) -> SuggestedRates:
+        """Make the result of a search."""
+        made = cls(rates)
+        made.names, made.lrs, made.losses = tuple(names), lrs, losses
+        for name, rate in zip(names, rates, strict=True):
+            setattr(made, name, rate)
+        return made
+
+    def __repr__(self) -> str:
+        return f"SuggestedRates({', '.join(f'{n}={r:.2e}' for n, r in zip(self.names, self, strict=True))})"
+
+
+def valley(lrs: Sequence[float], losses: Sequence[float], num_it: int = 100) -> float:
+    """Suggest the rate half way through the middle third of the curve's longest valley.
+
+    A valley is a decreasing subsequence of the losses; the longest spans from `start` to `end`.
+    """
+    n = len(losses)
+    length, begin = [1] * n, list(range(n))
+    for i in range(1, n):
+        for j in range(i):
+            if losses[j] > losses[i] and length[j] + 1 > length[i]:
+                length[i], begin[i] = length[j] + 1, begin[j]
+    end = max(range(n), key=lambda i: length[i])
+    start = begin[end]
+    third = (end - start) / 3
+    return float(lrs[start + int(third) + int(third / 2)])
+
+
+def slide(
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    num_it: int = 100,
+    lr_diff: int = 15,
+    thresh: float = 0.005,
+    adjust_value: float = 1.0,
+) -> float:
+    """Suggest a rate by sliding an interval from the right until the slopes at its two ends agree."""
+    slopes = np.gradient(np.asarray(losses, dtype=float))
+    right, left = -1, -lr_diff - 1
+    chosen = float(lrs[left]) if len(lrs) > lr_diff else float(lrs[0])
+    while left >= -len(slopes) and abs(slopes[right] - slopes[left]) > thresh:
+        chosen = float(lrs[left])
+        right, left = right - 1, left - 1
+    return chosen * adjust_value
+
+
+def minimum(lrs: Sequence[float], losses: Sequence[float], num_it: int = 100) -> float:
+    """Suggest a tenth of the rate at which the loss was lowest."""
+    return float(lrs[int(np.argmin(losses))]) / 10
+
+
+def steep(lrs: Sequence[float], losses: Sequence[float], num_it: int = 100) -> float:
+    """Suggest the rate at which the loss falls most steeply over the logarithm of the rate."""
+    slopes = np.gradient(np.asarray(losses, dtype=float), np.log(np.asarray(lrs, dtype=float)))
+    return float(lrs[int(np.argmin(slopes))])
+
+
+class RateSweep(Callback):
+    """Let the rate grow from batch to batch, and end the fit when the loss has exploded."""
+
+    order = 55  # after the recorder
+    run_valid = False
+
+    def __init__(self, start_lr: float, end_lr: float, num_it: int, stop_div: bool) -> None:
+        self.start_lr, self.end_lr, self.num_it, self.stop_div = start_lr, end_lr, num_it, stop_div
+        self.best = math.inf
+
+    def before_batch(self) -> None:
+        share = self.learn.train_iter / max(self.num_it - 1, 1)
+        set_hyper(self.learn.optimizer, "lr", self.start_lr * (self.end_lr / self.start_lr) ** share)
+
+    def after_batch(self) -> None:
+        smooth = self.learn.recorder.smooth_loss()
+        self.best = min(self.best, smooth)
+        exploded = not math.isfinite(smooth) or (self.stop_div and smooth > EXPLODED * self.best)
+        if exploded or self.learn.train_iter >= self.num_it:
+            raise CancelFitException
+
+
+class _NoValidation(Callback):
+    run_train = False
+
+    def before_validate(self) -> None:
+        raise CancelValidException
+
+
+def find_rate(
+    learn: Learner,
+    start_lr: float,
+    end_lr: float,
+    num_it: int,
+    stop_div: bool,
+    show_plot: bool,
+    suggesters: Sequence[Suggester],
+) -> SuggestedRates:
+    """Sweep the rate, put everything back as it was, and return the suggestions.
+
+    Raises:
+        ArgumentError: the range of rates is empty.
+        TrainingError: the loss is not finite from the start, or there were too few batches.
+    """
+    if not 0 < start_lr < end_lr or num_it < MIN_STEPS:
+        raise ArgumentError(
+            f"lr_find needs 0 < start_lr < end_lr and num_it >= {MIN_STEPS}, got {start_lr}, {end_lr}, {num_it}."
+        )
+    kept = _Kept(learn)
+    sweep = RateSweep(start_lr, end_lr, num_it, stop_div)
+    n_epoch = -(-num_it // len(learn.dls.train))
+    recorder = learn.recorder
+    try:
+        recorder.learn = learn
+        with learn.no_logging(), learn.no_bar(), learn.added_cbs([sweep, _NoValidation()]):
+            learn.fit(n_epoch)
+        losses, lrs = list(recorder.losses), list(recorder.lrs)
+    finally:
+        kept.restore()
+    n = min(len(losses), len(lrs))
+    skip = n // 10
+    lrs, losses = lrs[:n], losses[:n]
+    usable = [(r, x) for r, x in zip(lrs[skip:-5], losses[skip:-5], strict=True)]
+    bad = next((i for i, (_, loss) in enumerate(usable) if math.isnan(loss)), None)
+    usable = usable[:bad]
+    if len(usable) < 2:
+        raise TrainingError(
+            f"The rate finder saw only {n} usable batches: the loss {'is not a number' if bad == 0 else 'exploded at once'}. "
+            "Look for NaN in the data, or start lower: lr_find(start_lr=1e-9)."
+        )
+    xs, ys = [r for r, _ in usable], [x for _, x in usable]
+    names = [getattr(f, "__name__", str(f)) for f in suggesters]
+    rates = SuggestedRates.of(names, [f(xs, ys) for f in suggesters], lrs, losses)
+    if show_plot:
+        plot_rates(rates, skip)
+    return rates
+
+
+def plot_rates(rates: SuggestedRates, skip_start: int = 0, ax: Any = None) -> Any:
+    """Draw the loss over the learning rate, and the suggestions on it."""
+    import matplotlib.pyplot as plt
+
+    ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
+    xs, ys = rates.lrs[skip_start:-5], rates.losses[skip_start:-5]
+    ax.plot(xs, ys, color="0.4")
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
+    for name, rate in zip(rates.names, rates, strict=True):
+        nearest_x = min(range(len(xs)), key=lambda i: abs(math.log(xs[i] / rate)))
+        ax.plot(rate, ys[nearest_x], "o", label=f"{name} {rate:.1e}")
+    if rates.names:
+        ax.legend(frameon=False)
+    return ax
+
+
+class _Kept:
+    """Everything that a sweep disturbs, kept in memory."""
+
+    def __init__(self, learn: Learner) -> None:
+        self.learn = learn
+        self.weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
+        self.optimizer = copy.deepcopy(learn.optimizer.state_dict())
+        self.chance = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        self.epochs = [getattr(loader, "epoch", None) for loader in learn.dls.loaders]
+        self.recorder = {k: list(v) if type(v) is list else v for k, v in learn.recorder.__dict__.items()}
+
+    def restore(self) -> None:
+        learn = self.learn
+        learn.model.load_state_dict(self.weights)
+        learn.optimizer.load_state_dict(self.optimizer)
+        random.setstate(self.chance[0])
+        np.random.set_state(self.chance[1])
+        torch.set_rng_state(self.chance[2])
+        if self.cuda is not None:
+            torch.cuda.set_rng_state_all(self.cuda)
+        for loader, epoch in zip(learn.dls.loaders, self.epochs, strict=True):
+            if epoch is not None:
+                loader.epoch = epoch
+        learn.recorder.__dict__ = {**self.recorder, "learn": learn}

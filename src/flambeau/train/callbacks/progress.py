@@ -1,0 +1,179 @@
+"""Progress: after reading it you know how the same training looks in a terminal, a notebook and a log file.
+
+The table of epochs is what stays; the bar is there only while someone waits. The bar is redrawn by the clock, not by the
+batch, so that a small model is not slowed down.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from flambeau.train.callback import Callback
+
+REFRESH_SECONDS = 0.2
+WIDTH = 12
+
+
+class Display(ABC):
+    """Somewhere to show a table of epochs and a bar."""
+
+    @abstractmethod
+    def start(self, columns: Sequence[str]) -> None:
+        """Show the head of the table."""
+
+    @abstractmethod
+    def row(self, cells: Sequence[str]) -> None:
+        """Add a finished epoch to the table."""
+
+    @abstractmethod
+    def bar(self, done: int, total: int, words: str) -> None:
+        """Show how far the current pass is."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Take the bar away."""
+
+
+class Lines(Display):
+    """Plain lines, for log files and pipes: a line an epoch, no bar."""
+
+    def start(self, columns: Sequence[str]) -> None:
+        print("".join(name.rjust(max(WIDTH, len(name) + 2)) for name in columns), flush=True)
+        self.widths = [max(WIDTH, len(name) + 2) for name in columns]
+
+    def row(self, cells: Sequence[str]) -> None:
+        print("".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True)), flush=True)
+
+    def bar(self, done: int, total: int, words: str) -> None:
+        """Lines show no bar."""
+
+    def stop(self) -> None:
+        """Lines leave nothing to take away."""
+
+
+class Terminal(Lines):
+    """Lines and, while a pass runs, a bar below them."""
+
+    def start(self, columns: Sequence[str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().start(columns)
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=Console(file=sys.stdout), transient=True, auto_refresh=False,
+        )  # fmt: skip
+        self.task = self.progress.add_task("", total=1)
+        self.progress.start()
+
+    def row(self, cells: Sequence[str]) -> None:
+        self.progress.console.print(
+            "".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True)), highlight=False, soft_wrap=True
+        )
+
+    def bar(self, done: int, total: int, words: str) -> None:
+        self.progress.update(self.task, completed=done, total=total, description=words)
+        self.progress.refresh()
+
+    def stop(self) -> None:
+        self.progress.stop()
+
+
+class Notebook(Display):
+    """One HTML table that grows, with the bar below it."""
+
+    def start(self, columns: Sequence[str]) -> None:
+        from IPython.display import display
+
+        self.columns, self.rows, self.now = list(columns), [], ""
+        self.handle: Any = display(self, display_id=True)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th style='text-align:right'>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td style='text-align:right'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{self.now}"
+
+    def __repr__(self) -> str:
+        return "\n".join("  ".join(cells) for cells in [self.columns, *self.rows])
+
+    def row(self, cells: Sequence[str]) -> None:
+        self.rows.append(list(cells))
+        self.handle.update(self)
+
+    def bar(self, done: int, total: int, words: str) -> None:
+        self.now = f"<progress value='{done}' max='{total}'></progress> {done}/{total} {html.escape(words)}"
+        self.handle.update(self)
+
+    def stop(self) -> None:
+        self.now = ""
+        self.handle.update(self)
+
+
+def in_notebook() -> bool:
+    """Tell whether this code runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and type(shell).__name__ not in ("TerminalInteractiveShell", "InteractiveShell")
+
+
+def choose_display(with_bar: bool) -> Display:
+    """Return the display that suits where the output goes."""
+    if in_notebook():
+        return Notebook()
+    return Terminal() if with_bar and sys.stdout.isatty() else Lines()
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as m:ss or h:mm:ss; under ten seconds with a tenth."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Progress(Callback):
+    """Show the table of epochs and a bar while training."""
+
+    order = 60  # after the recorder
+
+    def __init__(self) -> None:
+        self.display: Display | None = None
+        self._next = 0.0
+
+    def before_fit(self) -> None:
+        self.display = None
+        if self.learn.keep_logging:
+            self.display = choose_display(self.learn.show_progress)
+            self.display.start(list(self.learn.recorder.metric_names))
+        self._next = time.perf_counter() + REFRESH_SECONDS
+
+    def after_batch(self) -> None:
+        now = time.perf_counter()
+        if now < self._next or self.display is None or not self.learn.show_progress:
+            return
+        learn = self.learn
+        words = f"epoch {learn.epoch + 1}/{learn.n_epoch} "
+        words += f"training, loss {learn.recorder.smooth_loss():.4f}" if learn.training else "validating"
+        self.display.bar(learn.iter + 1, learn.n_iter, words)
+        self._next = time.perf_counter() + REFRESH_SECONDS
+
+    def after_epoch(self) -> None:
+        if self.display is None:
+            return
+        row = self.learn.recorder.rows[-1]
+        names = self.learn.recorder.metric_names[1:-1]
+        self.display.row([str(row["epoch"]), *(f"{row.get(n, float('nan')):.6f}" for n in names), clock(row["time"])])
+
+    def after_fit(self) -> None:
+        if self.display is not None:
+            self.display.stop()
+            self.display = None

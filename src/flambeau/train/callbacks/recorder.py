@@ -1,0 +1,175 @@
+"""The recorder: after reading it you know where the numbers in the table of epochs come from.
+
+The training loss shown is the exponential average of the batches' losses (as in fastai), the validation loss and the
+metrics are over the whole validation set. No number is asked of the device before an epoch's half is over.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flambeau.foundation.drawing import Drawing
+from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.lists import L
+from flambeau.nn.optimizers import get_hyper
+from flambeau.train.callback import Callback
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMOOTHING = 0.98
+
+
+class Recorder(Callback):
+    """Keep losses, learning rates and metrics.
+
+    `values` holds a row an epoch (train loss, validation loss, metrics), `losses` the smoothed loss of each training
+    batch since the last fit began, `lrs` the head's learning rate of each; `history` is a data frame of all fits.
+    """
+
+    order = 50
+
+    def __init__(self) -> None:
+        self.values: L[L[float]] = L()
+        self.losses: list[float] = []
+        self.raw_losses: list[float] = []
+        self.lrs: list[float] = []
+        self.hps: dict[str, list[float]] = {}
+        self.iters: list[int] = []
+        self.final_record: L[float] = L()
+        self.rows: list[dict[str, Any]] = []
+        self.log: list[float] = []
+        self._pending: list[Tensor] = []
+        self._valid: list[tuple[Tensor, int]] = []
+        self._smooth, self._n_smooth = 0.0, 0
+        self._n_fits = 0
+
+    @property
+    def metric_names(self) -> L[str]:
+        """The columns of the table of epochs."""
+        names = [metric.name for metric in self.learn.metrics]
+        return L(["epoch", "train_loss", *(["valid_loss", *names] if len(self.learn.dls) > 1 else []), "time"])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """All epochs of all fits as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def before_fit(self) -> None:
+        self.values, self.losses, self.raw_losses, self.iters = L(), [], [], []
+        self.hps = {"lr": [], "mom": []}
+        self.lrs = self.hps["lr"]
+        self._pending, self._smooth, self._n_smooth = [], 0.0, 0
+        self._n_fits += 1
+
+    def before_epoch(self) -> None:
+        self._started = time.perf_counter()
+        self.log = []
+
+    def after_batch(self) -> None:
+        learn = self.learn
+        if not learn.training:
+            if learn.yb:
+                self._valid.append((learn.loss.detach(), learn.batch.n_items))
+                for metric in learn.metrics:
+                    metric.update(learn.pred, *learn.yb)
+            return
+        self._pending.append(learn.loss.detach())
+        group = learn.optimizer.param_groups[-1]
+        self.hps["lr"].append(float(group["lr"]))
+        self.hps["mom"].append(group["betas"][0] if "betas" in group else group.get("momentum", math.nan))
+
+    def smooth_loss(self) -> float:
+        """Return the smoothed training loss of the batches so far; waits for the device."""
+        if self._pending:
+            for loss in torch.stack([loss.float() for loss in self._pending]).tolist():
+                self.raw_losses.append(loss)
+                self._smooth = self._smooth * SMOOTHING + loss * (1 - SMOOTHING)
+                self._n_smooth += 1
+                # without this division the first values would be drawn towards 0 (Kingma 2014, bias correction)
+                self.losses.append(self._smooth / (1 - SMOOTHING**self._n_smooth))
+            self._pending = []
+        return self.losses[-1] if self.losses else math.nan
+
+    def after_train(self) -> None:
+        self.log.append(self.smooth_loss())
+        self.iters.append(len(self.losses))
+
+    def before_validate(self) -> None:
+        self._valid = []
+        for metric in self.learn.metrics:
+            metric.reset()
+
+    def after_validate(self) -> None:
+        self.log += self.validation_values()
+
+    def validation_values(self) -> list[float]:
+        """Return the loss and the metrics over the batches of the last validation."""
+        if not self._valid:
+            return [math.nan, *(math.nan for _ in self.learn.metrics)]
+        losses = torch.stack([loss.float().reshape(()) for loss, _ in self._valid])
+        sizes = torch.tensor([n for _, n in self._valid], dtype=losses.dtype, device=losses.device)
+        mean = float((losses * sizes).sum() / sizes.sum())
+        return [mean, *(float(metric.compute()) for metric in self.learn.metrics)]
+
+    def after_epoch(self) -> None:
+        seconds = time.perf_counter() - self._started
+        self.values.append(L(self.log))
+        self.final_record = L(self.log)
+        names = self.metric_names[1:-1]
+        numbers = dict(zip(names, self.log, strict=False))
+        self.rows.append({"fit": self._n_fits, "epoch": self.learn.epoch, **numbers, "time": round(seconds, 2)})
+
+    def after_fit(self) -> None:
+        self.smooth_loss()
+        if self.losses:
+            self.hps = {name: values for name, values in self.hps.items() if not all(math.isnan(v) for v in values)}
+
+    def rates(self) -> list[float]:
+        """Return the learning rate of each layer group now."""
+        return get_hyper(self.learn.optimizer, "lr")
+
+    def plot_loss(
+        self, skip_start: int = 5, with_valid: bool = True, log: bool = False, show_epochs: bool = False, ax: Any = None
+    ) -> Drawing:
+        """Draw the training loss of each batch of the last fit, and the validation loss of each epoch.
+
+        Raises:
+            ArgumentError: nothing has been trained yet.
+        """
+        import matplotlib.pyplot as plt
+
+        if not self.losses:
+            raise ArgumentError("There is no loss to plot yet: call fit, fit_one_cycle or fine_tune first.")
+        skip_start = skip_start if len(self.losses) > 2 * skip_start else 0
+        ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
+        ax.plot(range(skip_start, len(self.losses)), self.losses[skip_start:], label="training (smoothed)")
+        valid = [(at - 1, row[1]) for at, row in zip(self.iters, self.values, strict=False) if len(row) > 1]
+        if with_valid and valid:
+            ax.plot(*zip(*valid, strict=True), "o-", label="validation")
+        for at in self.iters[:-1] if show_epochs else ():
+            ax.axvline(at, color="0.85", linewidth=1, zorder=0)
+        ax.set(xlabel="batch", ylabel="loss", yscale="log" if log else "linear")
+        ax.legend(frameon=False)
+        return Drawing(ax.figure)
+
+    def plot_sched(self, keys: Any = None, figsize: tuple[float, float] | None = None) -> Drawing:
+        """Draw how the learning rate and momentum went over the batches of the last fit."""
+        import matplotlib.pyplot as plt
+
+        keys = [keys] if isinstance(keys, str) else list(keys or self.hps)
+        unknown = [key for key in keys if key not in self.hps]
+        if unknown or not self.losses:
+            raise ArgumentError(f"No schedule of {unknown or keys} was recorded; recorded: {sorted(self.hps)}.")
+        figure, axes = plt.subplots(1, len(keys), figsize=figsize or (5 * len(keys), 3.4), squeeze=False, layout="constrained")
+        for key, ax in zip(keys, axes.flat, strict=True):
+            ax.plot(self.hps[key])
+            ax.set(xlabel="batch", ylabel={"lr": "learning rate", "mom": "momentum"}.get(key, key))
+        return Drawing(figure)

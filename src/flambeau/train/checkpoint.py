@@ -1,0 +1,158 @@
+"""Keeping weights: after reading it you know what `save` writes and why `load` is safe.
+
+A checkpoint is one safetensors file: the model's tensors under `model.`, the optimizer's under `optimizer.`, and the
+rest (hyper-parameters, versions) as JSON in the file's header. Reading it can run no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path as AnyPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flambeau.foundation.errors import ExportError, nearest
+from flambeau.foundation.paths import Path, atomic_write
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+HEADER = "flambeau"
+SUFFIX = ".safetensors"
+WHAT_TO_DO = "load reads what learn.save wrote; load_learner reads what learn.export wrote."
+
+
+def write_tensors(path: AnyPath, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    """Write tensors and a JSON header to one safetensors file; a failure leaves the old file as it was."""
+    from safetensors.torch import save
+
+    # safetensors wants each tensor whole and alone in memory; tied weights are written once a name
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    payload = save(whole, metadata={HEADER: json.dumps(header)})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, "wb") as file:
+        file.write(payload)
+    return path
+
+
+def read_tensors(path: AnyPath, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of a file that flambeau wrote. Nothing in it is executed.
+
+    Raises:
+        ExportError: there is no such file, or it is something else (a pickle, say), damaged or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        beside = [p.name for p in path.parent.glob("*") if p.is_file()] if path.parent.is_dir() else []
+        close = nearest(path.name, beside, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ExportError(f"There is no file {path}.{hint} {WHAT_TO_DO}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
+        raise ExportError(
+            f"{path} is no flambeau file or is damaged ({error}). It was not executed. A file pickled by fastai or torch "
+            f"cannot be read: write it anew with learn.export. {WHAT_TO_DO}"
+        ) from error
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != expected_format:
+        raise ExportError(
+            f"{path} is {'a flambeau file of format ' + repr(found) if found else 'a safetensors file of another program'}, "
+            f"but {expected_format!r} was expected. {WHAT_TO_DO}"
+        )
+    return tensors, header
+
+
+def checkpoint_path(learn: Learner, file: str | AnyPath) -> Path:
+    """Return where a checkpoint of this name lives: under `path/model_dir`, with the suffix added when there is none."""
+    path = Path(file)
+    path = path if path.is_absolute() else learn.path / learn.model_dir / path
+    return path if path.suffix else path.with_name(path.name + SUFFIX)
+
+
+def save_weights(learn: Learner, file: str | AnyPath, with_opt: bool) -> Path:
+    """Write the model and, when wanted, the optimizer."""
+    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    header: dict[str, Any] = {"format": "flambeau-checkpoint", "format_version": 1, "torch": torch.__version__}
+    if with_opt and learn._optimizer is not None:
+        state = learn._optimizer.state_dict()
+        plain: dict[str, dict[str, Any]] = {}
+        for index, values in state["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{name}"] = value
+                else:
+                    plain.setdefault(str(index), {})[name] = value
+        groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
+        header["optimizer"] = {"class": type(learn._optimizer).__name__, "groups": groups, "state": plain}
+    return write_tensors(checkpoint_path(learn, file), tensors, header)
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def load_weights(learn: Learner, file: str | AnyPath, with_opt: bool, strict: bool) -> None:
+    """Read weights into the learner's model, and the optimizer's state where both sides have one.
+
+    Raises:
+        ExportError: the file is not a checkpoint, or its layers are not the model's (the first that differ are named).
+    """
+    tensors, header = read_tensors(checkpoint_path(learn, file), "flambeau-checkpoint")
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    load_state(learn.model, weights, strict, str(file))
+    kept = header.get("optimizer")
+    if not with_opt or kept is None:
+        return
+    learn.create_opt()
+    optimizer = learn.optimizer
+    if kept["class"] != type(optimizer).__name__ or len(kept["groups"]) != len(optimizer.param_groups):
+        print(f"{file}: the optimizer's state was made by another optimizer or split, and is left out.")
+        return
+    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in kept["state"].items()}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": _as_torch(kept["groups"], optimizer)})
+
+
+def _as_torch(groups: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return groups read from JSON with torch's own types: betas are a tuple again, what JSON could not hold is kept."""
+    own = optimizer.state_dict()["param_groups"]
+    return [
+        {**before, **{k: tuple(v) if isinstance(before.get(k), tuple) else v for k, v in group.items()}}
+        for before, group in zip(own, groups, strict=True)
+    ]
+
+
+def load_state(model: torch.nn.Module, weights: Mapping[str, Tensor], strict: bool, source: str) -> None:
+    """Load weights into a model, or say which layers differ.
+
+    Raises:
+        ExportError: names or shapes differ (`strict=False` allows names to differ, never shapes).
+    """
+    own = model.state_dict()
+    shapes = [n for n in own if n in weights and own[n].shape != weights[n].shape]
+    missing, extra = [n for n in own if n not in weights], [n for n in weights if n not in own]
+    if shapes or (strict and (missing or extra)):
+        told = [f"{n}: {tuple(weights[n].shape)} in the file, {tuple(own[n].shape)} in the model" for n in shapes[:3]]
+        told += [f"{n} is only in the model" for n in missing[:3]] + [f"{n} is only in the file" for n in extra[:3]]
+        n_more = len(shapes) + len(missing) + len(extra) - len(told)
+        raise ExportError(
+            f"The weights of {source} do not fit this model: {'; '.join(told)}"
+            f"{f'; and {n_more} more' if n_more > 0 else ''}. They belong to another architecture or number of classes."
+        )
+    model.load_state_dict(dict(weights), strict=False)

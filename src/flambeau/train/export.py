@@ -1,0 +1,151 @@
+"""Export: after reading it you know what one file must hold to predict anywhere, and that it holds no code.
+
+An export is a safetensors file: the model's weights, and in its header a JSON recipe of the columns, the transforms, the
+classes, the architecture and the loss. The label function, the splitter and the training items are not in it: they
+are needed to train, never to predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as AnyPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+import flambeau
+from flambeau.data.dataset import Datasets
+from flambeau.data.kinds import Kind
+from flambeau.data.loaders import DataLoader
+from flambeau.data.pipeline import Pipeline
+from flambeau.foundation.errors import ExportError
+from flambeau.foundation.paths import Path
+from flambeau.train.checkpoint import load_state, read_tensors, write_tensors
+from flambeau.train.recipe import (
+    describe_column,
+    describe_loss,
+    describe_model,
+    describe_part,
+    rebuild_loss,
+    rebuild_model,
+    rebuild_part,
+)
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+FORMAT, FORMAT_VERSION = "flambeau-export", 1
+
+
+def export(learn: Learner, fname: str | AnyPath) -> Path:
+    """Write what predicting needs to one file under the learner's path; say what the file cannot carry.
+
+    Raises:
+        ExportError: the loaders do not know how an item becomes a sample.
+    """
+    loader = learn.dls[1] if len(learn.dls) > 1 else learn.dls[0]
+    dataset = getattr(loader, "dataset", None)
+    if not isinstance(loader, DataLoader) or not isinstance(dataset, Datasets):
+        raise ExportError(
+            "export needs loaders made from a data block or Datasets, which know how an item becomes a sample. "
+            "These are plain loaders: keep the weights with learn.save instead."
+        )
+    kinds = learn.dls.kinds
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": {"flambeau": flambeau.__version__, "torch": torch.__version__},
+        "model": describe_model(learn.model),
+        "loss": describe_loss(learn.loss_func),
+        "columns": [describe_column(pipeline.transforms) for pipeline in dataset.pipelines],
+        "kinds": [describe_part(kind) for kind in kinds],
+        "n_inp": learn.dls.n_inp,
+        "c": learn.dls.c,
+        "bs": loader.bs,
+        "item_tfms": [describe_part(transform) for transform in loader.after_item],
+        "batch_tfms": [describe_part(transform) for transform in loader.after_batch],
+        "metrics": [metric.name for metric in learn.metrics],
+        "last_values": [float(value) for value in learn.recorder.final_record],
+    }
+    path = Path(fname)
+    path = path if path.is_absolute() else learn.path / path
+    written = write_tensors(path, {f"model.{k}": v for k, v in learn.model.state_dict().items()}, header)
+    for line in _left_out(header):
+        print(line)
+    return written
+
+
+def _left_out(header: Mapping[str, Any]) -> list[str]:
+    parts = [*header["item_tfms"], *header["batch_tfms"], *(part for column in header["columns"] for part in column)]
+    names = sorted({part["custom"] for part in parts if "custom" in part})
+    told = [f"Not in the export: your own transform {name!r}; load_learner takes it back in transforms=." for name in names]
+    if "custom" in header["model"]:
+        told.append(f"Not in the export: the model's code ({header['model']['custom']}); give load_learner model=.")
+    if "custom" in header["loss"]:
+        told.append(f"Not in the export: your own loss {header['loss']['custom']!r}; predictions will come back raw.")
+    return told
+
+
+@dataclass
+class Exported:
+    """What an export holds, built again: enough to predict."""
+
+    model: nn.Module
+    loss_func: Any
+    loader: DataLoader
+    header: dict[str, Any]
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of the columns, inputs first."""
+        return self.loader.kinds
+
+    @property
+    def n_inp(self) -> int:
+        """How many columns are inputs."""
+        return int(self.header["n_inp"])
+
+
+def read_export(
+    path: str | AnyPath,
+    device: torch.device | str = "cpu",
+    model: nn.Module | None = None,
+    transforms: Mapping[str, Any] | None = None,
+    loss_func: Any = None,
+) -> Exported:
+    """Build again what an export holds. Nothing in the file is executed.
+
+    Raises:
+        ExportError: the file is no export, is damaged, or needs parts of the user's own that were not given.
+    """
+    tensors, header = read_tensors(path, FORMAT)
+    if header.get("format_version", 0) > FORMAT_VERSION:
+        raise ExportError(
+            f"{path} was written by a newer flambeau ({header.get('versions', {}).get('flambeau')}); upgrade to read it."
+        )
+    given = dict(transforms or {})
+    try:
+        columns = [_pipeline(recipes, given) for recipes in header["columns"]]
+        kinds = [rebuild_part(recipe, given) for recipe in header["kinds"]]
+        item_tfms = [rebuild_part(recipe, given) for recipe in header["item_tfms"]]
+        batch_tfms = [rebuild_part(recipe, given) for recipe in header["batch_tfms"]]
+        dataset = Datasets.template(columns, kinds, int(header["n_inp"]), int(header["c"]))
+        built = rebuild_model(header["model"], model)
+        loss = rebuild_loss(header["loss"], loss_func)
+        bs = int(header["bs"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ExportError(f"{path} is no complete export: {error!r} is missing or misshapen. Nothing was run.") from error
+    weights: dict[str, Tensor] = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    load_state(built, weights, True, str(path))
+    built.to(device).eval()
+    loader = DataLoader(dataset, bs, after_item=item_tfms, after_batch=batch_tfms, device=device, training=False, seed=0)
+    loader.maker.kinds = kinds
+    return Exported(built, loss, loader, header)
+
+
+def _pipeline(recipes: list[Any], given: Mapping[str, Any]) -> Pipeline:
+    pipeline = Pipeline()
+    pipeline.transforms = [rebuild_part(recipe, given) for recipe in recipes]
+    return pipeline

@@ -1,0 +1,182 @@
+"""The training loop: after reading it you know everything that happens between `fit` and a trained model.
+
+    fit
+      epoch
+        train:     for each batch: predict, loss, backward, step
+        validate:  for each batch: predict, loss
+Around each of these a before- and an after-event call the callbacks that wait for it. A Cancel exception raised in an
+event ends exactly the stage it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from flambeau.data.batch import Batch, as_batch
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.train.callback import (
+    EVENTS,
+    Callback,
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
+    CancelFitException,
+    CancelStepException,
+    CancelTrainException,
+    CancelValidException,
+)
+
+CANCEL: dict[str, type[Exception]] = {
+    "fit": CancelFitException,
+    "epoch": CancelEpochException,
+    "train": CancelTrainException,
+    "validate": CancelValidException,
+    "batch": CancelBatchException,
+    "backward": CancelBackwardException,
+    "step": CancelStepException,
+}
+Events = dict[str, list[Callable[[], None]]]
+
+
+class Loop:
+    """The loop and the state that callbacks see while it runs."""
+
+    model: nn.Module
+    dls: DataLoaders
+    loss_func: Any
+    optimizer: Optimizer
+
+    dl: Any  # the loader in use
+    batch: Batch
+    xb: tuple[Any, ...] = ()
+    yb: tuple[Any, ...] = ()
+    pred: Any = None
+    loss: Tensor
+    loss_grad: Tensor  # what is differentiated: the loss, unless a callback scales it
+    training: bool = False
+    epoch: int = 0
+    n_epoch: int = 1
+    iter: int = 0
+    n_iter: int = 0
+    train_iter: int = 0
+    pct_train: float = 0.0
+
+    def __init__(self, cbs: Sequence[Callback]) -> None:
+        self.cbs: list[Callback] = list(cbs)
+        self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self._plans: dict[bool, Events] = {}
+
+    def fit_epochs(self, n_epoch: int, start_epoch: int = 0) -> None:
+        """Train for `n_epoch` epochs in all, beginning with `start_epoch`."""
+        self.n_epoch, self.epoch, self.train_iter, self.pct_train = n_epoch, start_epoch, 0, start_epoch / max(n_epoch, 1)
+        self.plan_events()
+        try:
+            self.stage("fit", lambda: self._epochs(start_epoch), after=False)
+        finally:
+            self.event("after_fit")
+
+    def _epochs(self, start_epoch: int) -> None:
+        for self.epoch in range(start_epoch, self.n_epoch):
+            self.stage("epoch", self._one_epoch)
+
+    def _one_epoch(self) -> None:
+        self._enter(training=True, dl=self.dls.train)
+        self.stage("train", self._all_batches)
+        if len(self.dls.loaders) > 1:
+            self.run_validation(self.dls.valid)
+
+    def run_validation(self, dl: Iterable[Any]) -> None:
+        """Run the model over a loader without learning."""
+        self._enter(training=False, dl=dl)
+        with torch.no_grad():
+            self.stage("validate", self._all_batches)
+
+    def _enter(self, training: bool, dl: Any) -> None:
+        self.training, self.dl, self.n_iter = training, dl, len(dl)
+        self.model.train(training)
+
+    def _all_batches(self) -> None:
+        n_inp = self.dls._n_inp
+        for self.iter, raw in enumerate(self.dl):
+            self.batch = raw if isinstance(raw, Batch) else as_batch(raw, n_inp).to(self.device)
+            self.xb, self.yb = self.batch.inputs, self.batch.targets
+            self.stage("batch", self._one_batch)
+
+    def _one_batch(self) -> None:
+        with self.autocast():
+            self.pred = self.model(*self.xb)
+            self.event("after_pred")
+            if not self.yb and not self.training:
+                return
+            self.loss = self.loss_grad = self.loss_func(self.pred, *self.yb)
+            self.event("after_loss")
+        if not self.training:
+            return
+        self.stage("backward", self._backward)
+        self.stage("step", self._step)
+        self.optimizer.zero_grad()
+        self.train_iter += 1
+        self.pct_train += 1 / (self.n_iter * self.n_epoch)
+
+    def _backward(self) -> None:
+        self.loss_grad.backward()
+
+    def _step(self) -> None:
+        self.optimizer.step()
+
+    # stages and events
+
+    def stage(self, name: str, body: Callable[[], None], after: bool = True) -> None:
+        """Run a stage between its before- and after-event; its own Cancel exception, raised anywhere in it, ends it."""
+        try:
+            self.event("before_" + name)
+            body()
+        except CANCEL[name]:
+            pass
+        if after:
+            try:
+                self.event("after_" + name)
+            except CANCEL[name]:
+                pass
+
+    def event(self, name: str) -> None:
+        """Call the callbacks that wait for an event, in their order."""
+        for method in self._plans[self.training].get(name, ()):
+            method()
+
+    def plan_events(self) -> None:
+        """Note for each event whom to call, so that an event nobody waits for costs nothing."""
+        cbs = sorted(self.cbs, key=lambda cb: cb.order)
+        self._plans = {
+            training: {
+                event: [
+                    getattr(cb, event)
+                    for cb in cbs
+                    if getattr(type(cb), event, None) is not getattr(Callback, event)
+                    and (cb.run_train if training else cb.run_valid)
+                ]
+                for event in EVENTS
+            }
+            for training in (True, False)
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model and the batches are."""
+        return self.dls.device
+
+    @property
+    def x(self) -> Any:
+        """The batch's only input, or all of them."""
+        return self.xb[0] if len(self.xb) == 1 else self.xb
+
+    @property
+    def y(self) -> Any:
+        """The batch's only target, or all of them."""
+        return self.yb[0] if len(self.yb) == 1 else self.yb
