@@ -1,0 +1,1 @@
+"""The command line: `flambeau demo`, `train`, `predict`, `evaluate`."""

@@ -1,0 +1,50 @@
+"""`flambeau evaluate`: after reading it you know how an export is measured on labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flambeau.foundation.errors import ArgumentError, LabelError
+
+
+def run_evaluate(export: Path, folder: Path, out: Path | None) -> None:
+    """Print the accuracy and the report by class of an export on a folder with one folder a class.
+
+    Raises:
+        LabelError: a folder's name is not one of the export's classes.
+    """
+    from flambeau.cli.train_vision import require_folder
+    from flambeau.data.getters import get_image_files
+    from flambeau.data.kinds import Category
+    from flambeau.data.labels import parent_label
+    from flambeau.interpret.interpretation import ClassificationInterpretation
+    from flambeau.train.load_learner import load_learner
+
+    require_folder(folder)
+    learn = load_learner(export)
+    if not isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
+        raise ArgumentError("flambeau evaluate measures classifiers of one class a picture; this export is another.")
+    files = get_image_files(folder)
+    classes = [str(name) for name in learn.dls.vocab]
+    unknown: dict[str, list[str]] = {}
+    for file in files:
+        if parent_label(file) not in classes:
+            unknown.setdefault(parent_label(file), []).append(str(file))
+    if unknown:
+        told = ", ".join(f"{name!r} ({len(found)} pictures, first {found[0]})" for name, found in unknown.items())
+        raise LabelError(
+            f"These folders are no classes of the export: {told}. Its classes are {', '.join(classes)}. "
+            "Rename the folders, or train anew with the new classes."
+        )
+    labels = {str(file): parent_label(file) for file in files}
+    loader = learn.dls.test_dl([(file, labels[str(file)]) for file in files], with_labels=True)
+    interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
+    counts = interpretation.confusion_matrix()
+    print(interpretation.classification_report())
+    print(f"\nAccuracy on {len(files)} pictures: {counts.trace() / counts.sum():.2%}")
+    for actual, predicted, n in interpretation.most_confused(min_val=2)[:5]:
+        print(f"  {n} times {actual} was taken for {predicted}")
+    if out is not None:
+        interpretation.plot_confusion_matrix().save(out / "confusion.png")
+        interpretation.plot_top_losses(12).save(out / "top_losses.png")
+        print(f"Wrote {out / 'confusion.png'} and {out / 'top_losses.png'}")

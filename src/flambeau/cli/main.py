@@ -1,0 +1,139 @@
+"""The command line: after reading it you know which commands there are; each lives in a file of its own.
+
+Nothing here imports torch: `flambeau --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from flambeau import __version__
+from flambeau.foundation.errors import FlambeauError
+
+P = ParamSpec("P")
+BAD_INPUT, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    help="Practical deep learning: from a pile of data to a trained, explained, exported model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train = typer.Typer(help="Train a model on your own data.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+
+def told_plainly(command: Callable[P, None]) -> Callable[P, None]:
+    """Show flambeau's own errors as one paragraph instead of a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except FlambeauError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"flambeau {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Practical deep learning: from a pile of data to a trained, explained, exported model."""
+
+
+@app.command()
+@told_plainly
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+) -> None:
+    """Train on pictures that come with flambeau, and look at what the model learned: under a minute, no network."""
+    from flambeau.cli.demo import run_demo
+
+    run_demo(out, epochs or None, seed)
+
+
+@train.command("vision")
+@told_plainly
+def train_vision(
+    folder: Annotated[Path, typer.Argument(help="Pictures in one folder a class, or in train/<class> and valid/<class>.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-vision"),
+    arch: Annotated[str, typer.Option(help="Any torchvision or timm architecture.")] = "resnet34",
+    pretrained: Annotated[bool, typer.Option(help="Start from pretrained weights.")] = True,
+    weights: Annotated[Path | None, typer.Option(help="A file of pretrained weights, instead of a download.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs, after one for the new head alone.")] = 3,
+    size: Annotated[int, typer.Option(min=8, help="The side of the pictures that the model sees.")] = 224,
+    resize: Annotated[str, typer.Option(help="How pictures become square: crop, squish or pad.")] = "crop",
+    augment: Annotated[bool, typer.Option(help="Flip, rotate, zoom, warp and relight pictures in training.")] = True,
+    bs: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 64,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 2e-3,
+    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, where no valid folder is.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+) -> None:
+    """Train a picture classifier on a folder, and write an export, a report and the history."""
+    from flambeau.cli.train_vision import run_train_vision
+
+    run_train_vision(
+        folder, out, arch=arch, pretrained=pretrained, weights=weights, epochs=epochs, size=size, resize=resize,
+        augment=augment, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed,
+    )  # fmt: skip
+
+
+@app.command()
+@told_plainly
+def predict(
+    export: Annotated[Path, typer.Argument(help="A file written by learn.export or by flambeau train.")],
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders of files, to predict.")],
+    csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+) -> None:
+    """Predict files with an export."""
+    from flambeau.cli.predict import run_predict
+
+    run_predict(export, files, csv, top)
+
+
+@app.command()
+@told_plainly
+def evaluate(
+    export: Annotated[Path, typer.Argument(help="A file written by learn.export or by flambeau train.")],
+    folder: Annotated[Path, typer.Argument(help="Labelled pictures: one folder a class.")],
+    out: Annotated[Path | None, typer.Option(help="Write a confusion matrix and the top losses here.")] = None,
+) -> None:
+    """Measure an export on labelled pictures it has not seen."""
+    from flambeau.cli.evaluate import run_evaluate
+
+    run_evaluate(export, folder, out)
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions and devices, for bug reports."""
+    from flambeau.foundation.show_install import show_install
+
+    show_install()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,49 @@
+"""`flambeau predict`: after reading it you know how answers for many files are printed, and what an unreadable file does."""
+
+from __future__ import annotations
+
+import csv as csv_files
+import sys
+from pathlib import Path
+
+import typer
+
+from flambeau.foundation.errors import ArgumentError, FlambeauError
+
+SOME_FAILED = 1
+
+
+def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> None:
+    """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
+    from flambeau.data.getters import get_image_files
+    from flambeau.foundation.paths import atomic_write
+    from flambeau.train.predictor import Predictor
+
+    predictor = Predictor(export)
+    wanted: list[Path] = []
+    for file in files:
+        if not file.exists():
+            raise ArgumentError(f"There is no file {file}.")
+        wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]
+    rows, failed = [], []
+    width = min(max(len(str(file)) for file in wanted), 60)
+    for file in wanted:
+        try:
+            answer = predictor.predict(file)
+        except FlambeauError as error:
+            failed.append(f"{file}: {error}")
+            continue
+        label = ";".join(map(str, answer.label)) if isinstance(answer.label, list) else str(answer.label)
+        best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
+        shown = "  ".join(f"{name} {probability:.1%}" for name, probability in best) or label
+        print(f"{file!s:{width}}  {shown}")
+        rows.append({"file": str(file), "label": label, **{k: f"{v:.6f}" for k, v in answer.probabilities.items()}})
+    if csv is not None and rows:
+        with atomic_write(csv, "w") as table:
+            writer = csv_files.DictWriter(table, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        print(f"Wrote {csv} ({len(rows)} rows)")
+    if failed:
+        print(f"\n{len(failed)} of {len(wanted)} files could not be predicted:", *failed, sep="\n  ", file=sys.stderr)
+        raise typer.Exit(SOME_FAILED)

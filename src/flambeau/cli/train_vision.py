@@ -1,0 +1,83 @@
+"""`flambeau train vision`: after reading it you know how a folder of pictures becomes an export and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flambeau.foundation.errors import ArgumentError, EmptyError
+
+
+def run_train_vision(
+    folder: Path,
+    out: Path,
+    *,
+    arch: str,
+    pretrained: bool,
+    weights: Path | None,
+    epochs: int,
+    size: int,
+    resize: str,
+    augment: bool,
+    bs: int,
+    lr: float,
+    valid_pct: float,
+    seed: int,
+) -> None:
+    """Train a classifier on the pictures of a folder and write what came of it to `out`.
+
+    Raises:
+        ArgumentError, DataError, DownloadError: see the message.
+    """
+    from flambeau.foundation.seeds import set_seed
+    from flambeau.interpret.report import write_report
+    from flambeau.nn.metrics import accuracy, error_rate
+    from flambeau.vision.augment import aug_transforms
+    from flambeau.vision.learner import vision_learner
+    from flambeau.vision.resize import Resize
+
+    require_folder(folder)
+    set_seed(seed)
+    presize = int(size * 1.15) if augment else size
+    item_tfms: Any = Resize(presize, method=resize)
+    batch_tfms = aug_transforms(size=size, min_scale=0.75) if augment else None
+    dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
+    learn = vision_learner(
+        dls, arch, pretrained=pretrained, weights=weights, metrics=[error_rate, accuracy], path=out
+    )  # fmt: skip
+    if learn.model.pretrained:
+        learn.fine_tune(epochs, lr)
+    else:
+        learn.fit_one_cycle(epochs, lr)
+    export = learn.export("export.safetensors")
+    commands = [f"flambeau predict {export} FILES...", f"flambeau evaluate {export} FOLDER"]
+    about = f"{arch} on {folder}, {len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate, seed {seed}"
+    report = write_report(learn, out, f"{folder.name}: {len(dls.vocab)} classes", about, commands)
+    print(f"\nAccuracy on the validation set: {report.values['accuracy']:.2%}")
+    print(f"Wrote {export}, {report.page} and history.csv")
+
+
+def require_folder(folder: Path) -> None:
+    """Raise an ArgumentError when there is no such folder."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ArgumentError(f"A folder of pictures was expected, but {folder} {what}.")
+
+
+def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, batch_tfms: Any, bs: int) -> Any:
+    """Return loaders of a folder: by its train and valid folders where it has both, else split at random."""
+    from flambeau.data.getters import get_image_files
+    from flambeau.vision.data_loaders import ImageDataLoaders
+
+    names = sorted(part.name for part in folder.iterdir() if part.is_dir())
+    shared: dict[str, Any] = {"item_tfms": item_tfms, "batch_tfms": batch_tfms}
+    if "train" in names and "valid" in names:
+        return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
+    n = len(get_image_files(folder))
+    n_train = n - int(n * valid_pct)
+    if n_train < 2:
+        raise EmptyError(f"{folder} holds {n} picture(s); that is too few to train on and to validate.")
+    if bs > n_train:
+        print(f"Only {n_train} training pictures: the batch is lowered from {bs} to {max(n_train // 4, 1)}.")
+        bs = max(n_train // 4, 1)
+    return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)

@@ -1,0 +1,1 @@
+"""Names that only course notebooks need."""

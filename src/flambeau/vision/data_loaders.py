@@ -1,0 +1,282 @@
+"""Loaders of pictures in one call: after reading it you know which one fits how your labels are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path as AnyPath
+from typing import Any
+
+from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.getters import ItemGetter, get_image_files
+from flambeau.data.labels import ColReader, RegexLabeller, parent_label
+from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter
+from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.foundation.paths import Path
+from flambeau.vision.blocks import ImageBlock, MaskBlock
+from flambeau.vision.images import PILImage
+
+Labeller = Callable[[Any], Any]
+
+
+class ByName:
+    """Label a path by a function of its file name."""
+
+    def __init__(self, function: Labeller) -> None:
+        self.function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, path: str | AnyPath) -> Any:
+        return self.function(os.path.basename(path))
+
+
+class ByPosixPath:
+    """Label a path by a pattern searched in it, written with forward slashes on every system."""
+
+    def __init__(self, pattern: str | re.Pattern[str]) -> None:
+        self.labeller = RegexLabeller(pattern)
+        self.__name__ = "from_path_re"
+
+    def __call__(self, path: str | AnyPath) -> Any:
+        return self.labeller(AnyPath(path).as_posix())
+
+
+class ImageDataLoaders(DataLoaders):
+    """Loaders of pictures with a label.
+
+    All take `bs`, `val_bs`, `device`, `num_workers`, and the other settings of `DataLoaders.from_datasets`.
+    """
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | AnyPath,
+        train: str = "train",
+        valid: str = "valid",
+        valid_pct: float | None = None,
+        seed: int | None = None,
+        vocab: Iterable[Any] | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        img_cls: type[PILImage] = PILImage,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of `path/train/<class>/...` and `path/valid/<class>/...`.
+
+        With `valid_pct` the pictures below `path` are split at random instead, and the parent folder is the class.
+        """
+        splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
+        get_items = get_image_files if valid_pct is not None else partial(get_image_files, folders=[train, valid])
+        block = DataBlock(
+            blocks=(ImageBlock(img_cls), CategoryBlock(vocab=vocab)),
+            get_items=get_items,
+            splitter=splitter,
+            get_y=parent_label,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders(path, **{"path": path, **options})
+
+    @classmethod
+    def from_path_func(
+        cls,
+        path: str | AnyPath,
+        fnames: Sequence[Any],
+        label_func: Labeller,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        img_cls: type[PILImage] = PILImage,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of the pictures `fnames`, each labelled by a function of its path."""
+        block = DataBlock(
+            blocks=(ImageBlock(img_cls), CategoryBlock),
+            splitter=RandomSplitter(valid_pct, seed),
+            get_y=label_func,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders(fnames, **{"path": path, **options})
+
+    @classmethod
+    def from_name_func(
+        cls, path: str | AnyPath, fnames: Sequence[Any], label_func: Labeller, **options: Any
+    ) -> DataLoaders:
+        """Return loaders of the pictures `fnames`, each labelled by a function of its file name."""
+        if not callable(label_func):
+            raise ArgumentError(f"label_func must be a function of a file name, got {label_func!r}.")
+        return cls.from_path_func(path, fnames, ByName(label_func), **options)
+
+    @classmethod
+    def from_path_re(
+        cls, path: str | AnyPath, fnames: Sequence[Any], pat: str | re.Pattern[str], **options: Any
+    ) -> DataLoaders:
+        """Return loaders of the pictures `fnames`, labelled by the first group of a pattern found in the path."""
+        return cls.from_path_func(path, fnames, ByPosixPath(pat), **options)
+
+    @classmethod
+    def from_name_re(
+        cls, path: str | AnyPath, fnames: Sequence[Any], pat: str | re.Pattern[str], **options: Any
+    ) -> DataLoaders:
+        """Return loaders of the pictures `fnames`, labelled by the first group of a pattern found in the file name."""
+        return cls.from_name_func(path, fnames, RegexLabeller(pat), **options)
+
+    @classmethod
+    def from_df(
+        cls,
+        df: Any,
+        path: str | AnyPath = ".",
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        fn_col: int | str = 0,
+        folder: str | None = None,
+        suff: str = "",
+        label_col: Any = 1,
+        label_delim: str | None = None,
+        y_block: Any = None,
+        valid_col: int | str | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        img_cls: type[PILImage] = PILImage,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of the pictures that a table lists.
+
+        `fn_col` holds file names below `path/folder`, `label_col` the label (a list of columns, or numbers, make a
+        regression; with `label_delim` a cell holds many labels), `valid_col` marks the validation rows.
+
+        Raises:
+            TableError: a column is missing, or a picture named in the table does not exist.
+        """
+        root = Path(path) / (folder or "")
+        reader = ColReader(fn_col, pref=root, suff=suff)
+        _require_files(df, reader)
+        label_cols = list(label_col) if isinstance(label_col, list | tuple) else [label_col]
+        block = DataBlock(
+            blocks=(ImageBlock(img_cls), _target_block(df, label_cols, label_delim, y_block)),
+            get_x=reader,
+            get_y=ColReader(label_col if len(label_cols) > 1 else label_cols[0], label_delim=label_delim),
+            splitter=RandomSplitter(valid_pct, seed) if valid_col is None else ColSplitter(valid_col),
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders(df, **{"path": path, **options})
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | AnyPath,
+        csv_fname: str | AnyPath = "labels.csv",
+        header: Any = "infer",
+        delimiter: str | None = None,
+        quoting: int = 0,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of the pictures that the table `path/csv_fname` lists; see `from_df`."""
+        import pandas as pd
+
+        file = AnyPath(path) / csv_fname
+        if not file.is_file():
+            raise TableError(f"There is no table {file}. Give its name with csv_fname=..., relative to path.")
+        df = pd.read_csv(file, header=header, delimiter=delimiter, quoting=quoting)
+        return cls.from_df(df, path=path, **options)
+
+    @classmethod
+    def from_lists(
+        cls,
+        path: str | AnyPath,
+        fnames: Sequence[Any],
+        labels: Sequence[Any],
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        y_block: Any = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        img_cls: type[PILImage] = PILImage,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of pictures and their labels in two lists of one length."""
+        if len(fnames) != len(labels):
+            raise ArgumentError(f"There are {len(fnames)} pictures but {len(labels)} labels; give one label a picture.")
+        block = DataBlock(
+            blocks=(ImageBlock(img_cls), y_block or _block_for_values(list(labels))),
+            getters=[ItemGetter(0), ItemGetter(1)],
+            splitter=RandomSplitter(valid_pct, seed),
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders(list(zip(fnames, labels, strict=True)), **{"path": path, **options})
+
+
+class SegmentationDataLoaders(DataLoaders):
+    """Loaders of pictures with a class for each pixel."""
+
+    @classmethod
+    def from_label_func(
+        cls,
+        path: str | AnyPath,
+        fnames: Sequence[Any],
+        label_func: Labeller,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        codes: Sequence[Any] | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        **options: Any,
+    ) -> DataLoaders:
+        """Return loaders of the pictures `fnames`; `label_func` gives the path of a picture's mask, `codes` its classes."""
+        block = DataBlock(
+            blocks=(ImageBlock, MaskBlock(codes=codes)),
+            splitter=RandomSplitter(valid_pct, seed),
+            get_y=label_func,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders(fnames, **{"path": path, **options})
+
+
+def _target_block(df: Any, label_cols: list[Any], label_delim: str | None, y_block: Any) -> Any:
+    if y_block is not None:
+        return y_block
+    if label_delim is not None:
+        return MultiCategoryBlock()
+    if len(label_cols) > 1:
+        return RegressionBlock(len(label_cols))
+    values = df.iloc[:, label_cols[0]] if isinstance(label_cols[0], int) else df[_column(df, label_cols[0])]
+    return _block_for_values(list(values))
+
+
+def _column(df: Any, name: Any) -> Any:
+    if name not in df.columns:
+        from flambeau.foundation.errors import nearest
+
+        close = nearest(str(name), [str(column) for column in df.columns])
+        raise TableError(
+            f"The table has no column {name!r}; it has {', '.join(map(repr, df.columns))}."
+            f"{f' Did you mean {close[0]!r}?' if close else ''}"
+        )
+    return name
+
+
+def _block_for_values(values: list[Any]) -> TransformBlock:
+    first = next((v for v in values if v is not None and v == v), None) if values else None
+    if isinstance(first, list | tuple | set) and not isinstance(first, str):
+        return MultiCategoryBlock()
+    # whole numbers are classes (0/1, digits); numbers with a fraction are measured
+    return RegressionBlock() if isinstance(first, float) and any(v == v and v != int(v) for v in values) else CategoryBlock()
+
+
+def _require_files(df: Any, reader: ColReader) -> None:
+    if len(df) == 0:
+        raise TableError("The table has no rows, so there are no pictures to load.")
+    lost = [(df.index[i], name) for i in range(len(df)) if not os.path.exists(name := str(reader(df.iloc[i])))]
+    if lost:
+        told = "; ".join(f"row {row}: {name}" for row, name in lost[:3])
+        raise TableError(
+            f"{len(lost)} of {len(df)} pictures named in the table do not exist ({told}). Check path, folder and suff."
+        )
