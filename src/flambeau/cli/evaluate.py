@@ -25,7 +25,7 @@ def run_evaluate(export: Path, folder: Path, out: Path | None) -> None:
     if not isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
         raise ArgumentError("flambeau evaluate measures classifiers of one class a picture; this export is another.")
     files = get_image_files(folder)
-    classes = [str(name) for name in learn.dls.vocab]
+    classes = {str(name): name for name in learn.dls.vocab}
     unknown: dict[str, list[str]] = {}
     for file in files:
         if parent_label(file) not in classes:
@@ -36,8 +36,7 @@ def run_evaluate(export: Path, folder: Path, out: Path | None) -> None:
             f"These folders are no classes of the export: {told}. Its classes are {', '.join(classes)}. "
             "Rename the folders, or train anew with the new classes."
         )
-    labels = {str(file): parent_label(file) for file in files}
-    loader = learn.dls.test_dl([(file, labels[str(file)]) for file in files], with_labels=True)
+    loader = learn.dls.test_dl([(file, classes[parent_label(file)]) for file in files], with_labels=True)
     interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
     counts = interpretation.confusion_matrix()
     print(interpretation.classification_report())

@@ -30,13 +30,13 @@ app.add_typer(train, name="train")
 
 
 def told_plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """Show flambeau's own errors as one paragraph instead of a traceback."""
+    """Show the errors that a user can mend as one paragraph instead of a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except FlambeauError as error:
+        except (FlambeauError, OSError) as error:  # OSError: a folder that may not be written, a full disk
             print(f"Error: {error}", file=sys.stderr)
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt:
@@ -65,19 +65,19 @@ def main(
 @told_plainly
 def demo(
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the pictures.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often to go through the pictures.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
 ) -> None:
     """Train on pictures that come with flambeau, and look at what the model learned: under a minute, no network."""
     from flambeau.cli.demo import run_demo
 
-    run_demo(out, epochs or None, seed)
+    run_demo(out, epochs, seed)
 
 
 @train.command("vision")
 @told_plainly
 def train_vision(
-    folder: Annotated[Path, typer.Argument(help="Pictures in one folder a class, or in train/<class> and valid/<class>.")],
+    folder: Annotated[Path, typer.Argument(help="One folder a class, or train/<class> and valid/<class>.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-vision"),
     arch: Annotated[str, typer.Option(help="Any torchvision or timm architecture.")] = "resnet34",
     pretrained: Annotated[bool, typer.Option(help="Start from pretrained weights.")] = True,
@@ -88,7 +88,7 @@ def train_vision(
     augment: Annotated[bool, typer.Option(help="Flip, rotate, zoom, warp and relight pictures in training.")] = True,
     bs: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 64,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 2e-3,
-    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, where no valid folder is.")] = 0.2,
+    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
 ) -> None:
     """Train a picture classifier on a folder, and write an export, a report and the history."""
@@ -128,6 +128,7 @@ def evaluate(
 
 
 @app.command()
+@told_plainly
 def doctor() -> None:
     """Print versions and devices, for bug reports."""
     from flambeau.foundation.show_install import show_install

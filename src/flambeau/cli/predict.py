@@ -1,4 +1,4 @@
-"""`flambeau predict`: after reading it you know how answers for many files are printed, and what an unreadable file does."""
+"""`flambeau predict`: after reading it you know how many files are answered, and what an unreadable one does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
         rows.append({"file": str(file), "label": label, **{k: f"{v:.6f}" for k, v in answer.probabilities.items()}})
     if csv is not None and rows:
         with atomic_write(csv, "w") as table:
-            writer = csv_files.DictWriter(table, fieldnames=list(rows[0]))
+            writer = csv_files.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         print(f"Wrote {csv} ({len(rows)} rows)")

@@ -71,13 +71,14 @@ def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, ba
 
     names = sorted(part.name for part in folder.iterdir() if part.is_dir())
     shared: dict[str, Any] = {"item_tfms": item_tfms, "batch_tfms": batch_tfms}
-    if "train" in names and "valid" in names:
-        return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
-    n = len(get_image_files(folder))
-    n_train = n - int(n * valid_pct)
+    halves = "train" in names and "valid" in names
+    n = len(get_image_files(folder / "train" if halves else folder))
+    n_train = n if halves else n - int(n * valid_pct)
     if n_train < 2:
-        raise EmptyError(f"{folder} holds {n} picture(s); that is too few to train on and to validate.")
+        raise EmptyError(f"{folder} holds {n} picture(s) to train on and to validate; that is too few.")
     if bs > n_train:
         print(f"Only {n_train} training pictures: the batch is lowered from {bs} to {max(n_train // 4, 1)}.")
         bs = max(n_train // 4, 1)
+    if halves:
+        return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
     return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)

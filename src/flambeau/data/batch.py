@@ -33,21 +33,24 @@ class Batch:
 
     @property
     def input_kinds(self) -> tuple[Kind, ...]:
+        """The kinds of the inputs."""
         return self.kinds[: len(self.inputs)]
 
     @property
     def target_kinds(self) -> tuple[Kind, ...]:
+        """The kinds of the targets."""
         return self.kinds[len(self.inputs) :]
+
+    @property
+    def all_kinds(self) -> tuple[Kind, ...]:
+        """A kind for every column: `Plain` for those nobody described, such as targets made by a batch transform."""
+        missing = len(self) - len(self.kinds)
+        return (*self.kinds, *(Plain(),) * missing) if missing > 0 else self.kinds[: len(self)]
 
     @property
     def n_items(self) -> int:
         """The number of items in the batch."""
-        for column in self.columns:
-            if isinstance(column, Tensor | np.ndarray | list | tuple):
-                return len(column)
-            if isinstance(column, dict) and column:
-                return len(next(iter(column.values())))
-        return 0
+        return next((n for n in map(_length, self.columns) if n is not None), 0)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.columns)
@@ -61,8 +64,7 @@ class Batch:
     def map(self, function: Callable[[Any, Kind], Any]) -> Batch:
         """Return a batch whose columns went through `function(value, kind)`."""
         n = len(self.inputs)
-        kinds = self.kinds or (Plain(),) * len(self)
-        columns = [function(value, kind) for value, kind in zip(self.columns, kinds, strict=True)]
+        columns = [function(value, kind) for value, kind in zip(self.columns, self.all_kinds, strict=True)]
         return replace(self, inputs=tuple(columns[:n]), targets=tuple(columns[n:]))
 
     def to(self, device: torch.device | str) -> Batch:
@@ -74,28 +76,60 @@ class Batch:
             return self
         return self.map(lambda value, _: _to(value, device))
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which a GPU copies while the program goes on."""
+        return self.map(lambda value, _: _pinned(value))
+
     def take(self, places: slice | Sequence[int]) -> Batch:
         """Return the batch of the items at `places`."""
-
-        def pick(value: Any, _: Kind) -> Any:
-            if isinstance(value, Tensor | np.ndarray) or isinstance(places, slice):
-                return value[places]
-            return [value[place] for place in places]
-
-        indices = self.indices
-        if indices is not None:
-            indices = indices[places] if isinstance(places, slice) else [indices[place] for place in places]
-        return replace(self.map(pick), indices=indices)
+        indices = None if self.indices is None else _taken(list(self.indices), places)
+        return replace(self.map(lambda value, _: _taken(value, places)), indices=indices)
 
 
 def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=device.type == "cuda")
+    return _in_parts(lambda part: _to(part, device), value)
+
+
+def _pinned(value: Any) -> Any:
+    return value.pin_memory() if isinstance(value, Tensor) else _in_parts(_pinned, value)
+
+
+def _in_parts(function: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a function to the parts of a dictionary, list or tuple; anything else stays."""
     if isinstance(value, dict):
-        return {key: _to(part, device) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to(part, device) for part in value)
-    return value
+        return {key: function(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        parts = [function(part) for part in value]
+        return value._make(parts) if hasattr(value, "_make") else tuple(parts)
+    return [function(part) for part in value] if isinstance(value, list) else value
+
+
+def _length(column: Any) -> int | None:
+    """Return how many items a column holds; a tuple or dictionary is one column in several parts."""
+    if isinstance(column, tuple | dict):
+        parts = column.values() if isinstance(column, dict) else column
+        return next((n for n in map(_length, parts) if n is not None), None)
+    if isinstance(column, Tensor | np.ndarray):
+        return len(column) if column.ndim else None
+    return len(column) if isinstance(column, list) else None
+
+
+def _taken(column: Any, places: slice | Sequence[int]) -> Any:
+    if isinstance(column, tuple | dict):
+        return _in_parts(lambda part: _taken(part, places), column)
+    if isinstance(places, slice) or isinstance(column, Tensor | np.ndarray):
+        return column[places]
+    return [column[place] for place in places]
+
+
+def item_of(column: Any, place: int) -> Any:
+    """Return one item's value of a batch's column, on the CPU."""
+    if isinstance(column, tuple | dict):
+        return _in_parts(lambda part: item_of(part, place), column)
+    value = column[place]
+    return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
 def as_batch(raw: Any, n_inputs: int | None = None) -> Batch:
@@ -114,7 +148,8 @@ def as_batch(raw: Any, n_inputs: int | None = None) -> Batch:
 def to_tensor(value: Any) -> Any:
     """Return one item's value as a tensor where it has a tensor form, else unchanged.
 
-    Pictures become uint8 (channel, height, width), whole numbers int64, other numbers float32.
+    Pictures become uint8 (channel, height, width), whole numbers int64, other numbers float32; an array keeps its type,
+    but float64 becomes float32.
     """
     if isinstance(value, Tensor):
         return value
@@ -128,7 +163,9 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return torch.tensor(float(value), dtype=torch.float32)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return torch.from_numpy(np.ascontiguousarray(value))
+        # numpy's own default is float64, for which models have no weights
+        wanted = np.float32 if value.dtype == np.float64 else value.dtype
+        return torch.from_numpy(np.require(value, wanted, ["C", "W"]))  # torch takes no array that is read-only
     return value
 
 
@@ -144,48 +181,86 @@ def collate(
     `names(place)` tells which item stands at a place of the batch, for the error when shapes differ.
 
     Raises:
-        CollateError: a column's values differ in shape.
+        CollateError: a column's values differ in shape or type, or the samples in their number of columns.
     """
-    columns = []
-    for place, values in enumerate(zip(*samples, strict=True)):
-        columns.append(_stack(values, kinds[place] if place < len(kinds) else Plain(), place, names))
+    n_columns = len(samples[0])
+    if any(len(sample) != n_columns for sample in samples):
+        raise CollateError(_why_not_alike(samples, names))
+    described = [*kinds[:n_columns], *[Plain()] * (n_columns - len(kinds))]
+    columns = [
+        _stack(values, kind, place, names)
+        for place, (values, kind) in enumerate(zip(zip(*samples, strict=True), described, strict=True))
+    ]
     if n_inputs is None:
-        n_inputs = max(len(columns) - 1, 1)
-    return Batch(tuple(columns[:n_inputs]), tuple(columns[n_inputs:]), tuple(kinds[: len(columns)]), indices)
+        n_inputs = max(n_columns - 1, 1)
+    return Batch(tuple(columns[:n_inputs]), tuple(columns[n_inputs:]), tuple(described), indices)
 
 
 def _stack(values: tuple[Any, ...], kind: Kind, place: int, names: Callable[[int], str] | None) -> Any:
     first = values[0]
-    if type(first) is int:
-        return torch.tensor(values)
-    tensors = [to_tensor(value) for value in values]
-    if not isinstance(tensors[0], Tensor):
-        if isinstance(first, dict):
-            return {key: _stack(tuple(value[key] for value in values), Plain(), place, names) for key in first}
-        if isinstance(first, tuple):
-            return tuple(_stack(parts, Plain(), place, names) for parts in zip(*values, strict=True))
-        return list(values)
+    tensors: list[Any] = []
     try:
-        return torch.stack(tensors)
-    except RuntimeError as error:
-        raise CollateError(_why_not_stackable(tensors, kind, place, names)) from error
+        if type(first) is int:
+            return torch.tensor(values)
+        tensors = [to_tensor(value) for value in values]
+        if isinstance(tensors[0], Tensor):
+            return torch.stack(tensors)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CollateError(_why_not_stackable(tensors or list(values), kind, place, names, error)) from error
+    if isinstance(first, dict):
+        _require_same_keys(values, place, names)
+        return {key: _stack(tuple(value[key] for value in values), Plain(), place, names) for key in first}
+    if isinstance(first, tuple):
+        if any(not isinstance(value, tuple) or len(value) != len(first) for value in values):
+            raise CollateError(f"The tuples in column {place} of a batch differ in length; give each the same parts.")
+        return tuple(_stack(parts, Plain(), place, names) for parts in zip(*values, strict=True))
+    return list(values)
 
 
-def _why_not_stackable(tensors: list[Any], kind: Kind, place: int, names: Callable[[int], str] | None) -> str:
+def _require_same_keys(values: tuple[Any, ...], place: int, names: Callable[[int], str] | None) -> None:
+    for other, value in enumerate(values):
+        if not isinstance(value, dict) or value.keys() != values[0].keys():
+            found = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+            raise CollateError(
+                f"The dictionaries in column {place} of a batch differ: {', '.join(map(repr, values[0]))} for "
+                f"{_name(0, names)}, but {found} for {_name(other, names)}. Give each sample the same keys."
+            )
+
+
+def _name(place: int, names: Callable[[int], str] | None) -> str:
+    return names(place) if names else f"item {place} of the batch"
+
+
+def _why_not_alike(samples: Sequence[tuple[Any, ...]], names: Callable[[int], str] | None) -> str:
+    other = next(place for place, sample in enumerate(samples) if len(sample) != len(samples[0]))
+    return (
+        f"The samples of a batch differ in their number of columns: {len(samples[0])} for {_name(0, names)}, but "
+        f"{len(samples[other])} for {_name(other, names)}. Return a tuple of the same columns for every item."
+    )
+
+
+def _why_not_stackable(
+    tensors: list[Any], kind: Kind, place: int, names: Callable[[int], str] | None, error: Exception
+) -> str:
     expected = tensors[0]
-    for other, tensor in enumerate(tensors):
-        if not isinstance(tensor, Tensor):
-            return f"Column {place} of a batch holds tensors and also a {type(tensor).__name__}; give one type a column."
-        if tensor.shape != expected.shape:
-            break
-    first_name = names(0) if names else "item 0 of the batch"
-    other_name = names(other) if names else f"item {other} of the batch"
+    other = next((at for at, tensor in enumerate(tensors) if type(tensor) is not type(expected)), None)
+    if other is not None:
+        return (
+            f"Column {place} of a batch holds a {type(expected).__name__} for {_name(0, names)} and a "
+            f"{type(tensors[other]).__name__} ({tensors[other]!r:.100}) for {_name(other, names)}. "
+            "Give one type a column."
+        )
+    shapes = [getattr(tensor, "shape", None) for tensor in tensors]
+    other = next((at for at, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if other is None:
+        return f"Column {place} of a batch ({type(kind).__name__}) cannot be stacked: {error}"
+    tensor, first_name, other_name = tensors[other], _name(0, names), _name(other, names)
     advice = (
         "Pictures of one batch need one size: pass item_tfms=Resize(224)."
         if isinstance(kind, Picture)
         else "Pad or cut them to one length, for example with a before_batch function."
     )
     return (
-        f"The samples of a batch differ in shape in column {place} ({type(kind).__name__}): {tuple(expected.shape)} for "
-        f"{first_name}, but {tuple(tensor.shape)} for {other_name}. {advice}"
+        f"The samples of a batch differ in shape in column {place} ({type(kind).__name__}): {tuple(expected.shape)} "
+        f"for {first_name}, but {tuple(tensor.shape)} for {other_name}. {advice}"
     )

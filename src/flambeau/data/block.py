@@ -19,11 +19,11 @@ from flambeau.data.categorize import (
     RegressionSetup,
 )
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.dataset import Datasets, Getter
+from flambeau.data.dataset import Datasets, Getter, in_few_words
 from flambeau.data.loaders import DataLoader
 from flambeau.data.pipeline import Pipeline
 from flambeau.data.splitters import RandomSplitter
-from flambeau.data.transform import Transform, as_transforms
+from flambeau.data.transform import Transform, as_transforms, function_name
 from flambeau.foundation.errors import ArgumentError, EmptyError
 from flambeau.foundation.lists import L
 
@@ -106,14 +106,30 @@ class DataBlock:
         self.item_tfms, self.batch_tfms = _listed(item_tfms), _listed(batch_tfms)
 
     def datasets(self, source: Any, verbose: bool = False) -> Datasets:
-        """Return the training and validation data sets of a source."""
+        """Return the training and validation data sets of a source.
+
+        Raises:
+            EmptyError: there are no items.
+            ArgumentError: the source is a path and nothing gets items from it, or the splitter gives no two halves.
+        """
+        if self.get_items is None and isinstance(source, str | AnyPath):
+            raise ArgumentError(
+                f"The source is the path {str(source)!r}, and this DataBlock has no function that finds items in it. "
+                "Pass get_items=get_image_files (or another), or give the items themselves."
+            )
         items = self.get_items(source) if self.get_items is not None else source
         if not hasattr(items, "__len__"):
             items = L(items)
         if len(items) == 0:
-            name = getattr(self.get_items, "__name__", type(self.get_items).__name__) if self.get_items else "the source"
-            raise EmptyError(f"{name} gave no items for {_short(source)}. Check the path and get_items.")
+            name = function_name(self.get_items) if self.get_items else "The source"
+            raise EmptyError(f"{name} gave no items for {in_few_words(source)}. Check the path and get_items.")
+        tell_repeated_rows(items)
         splits = (self.splitter or RandomSplitter())(items)
+        if not isinstance(splits, list | tuple) or len(splits) < 2:
+            raise ArgumentError(
+                f"The splitter {function_name(self.splitter)!r} must return two lists of positions, for training and "
+                f"for validation; got {splits!r:.200}."
+            )
         if verbose:
             print(f"{len(items)} items, {len(splits[0])} for training, {len(splits[1])} for validation")
         columns = []
@@ -135,23 +151,28 @@ class DataBlock:
         verbose: bool = False,
         **options: Any,
     ) -> DataLoaders:
-        """Return the training and validation loaders of a source; one item and one batch are tried first."""
+        """Return the training and validation loaders of a source; one item and one batch are tried first.
+
+        `options` are settings of `DataLoaders.from_datasets` and of `DataLoader`: shuffle, drop_last, num_workers,
+        device, cache, seed, ...
+        """
         datasets = self.datasets(source, verbose=verbose)
-        item_tfms = _merged([*(tfm for block in self.blocks for tfm in block.item_tfms), *self.item_tfms])
-        batch_tfms = _merged([*(tfm for block in self.blocks for tfm in block.batch_tfms), *self.batch_tfms])
-        defaults: dict[str, Any] = {}
-        for block in self.blocks:
-            defaults |= block.dls_kwargs
-        dls = DataLoaders.from_datasets(
-            datasets,
-            bs=bs,
-            val_bs=val_bs,
-            path=path,
-            dl_type=self.dl_type,
-            **{**defaults, "after_item": item_tfms, "after_batch": batch_tfms, **options},
-        )
+        settings = {"bs": bs, "val_bs": val_bs, "dl_type": self.dl_type, **self.loader_settings(), **options}
+        dls = DataLoaders.from_datasets(datasets, path=path, **settings)
         dls.block = self
         return dls
+
+    def loader_settings(self) -> dict[str, Any]:
+        """Return what the blocks and the recipe ask of the loaders; transforms that learn are fresh ones."""
+        settings: dict[str, Any] = {}
+        item_tfms, batch_tfms = [], []
+        for block in self.blocks:
+            settings |= block.dls_kwargs
+            item_tfms += block.item_tfms
+            batch_tfms += block.batch_tfms
+        settings["after_item"] = _merged([*item_tfms, *self.item_tfms])
+        settings["after_batch"] = _merged([*batch_tfms, *self.batch_tfms])
+        return settings
 
     def new(self, item_tfms: Any = None, batch_tfms: Any = None) -> DataBlock:
         """Return the same recipe with other item and batch transforms."""
@@ -226,13 +247,24 @@ def _for_columns(given: Any, n: int, role: str) -> list[Any]:
 
 def _merged(tfms: list[Any]) -> list[Any]:
     """Return transforms without repeats: of two that are alike (a block's and the user's ToTensor) the last stays."""
-    instances = as_transforms(tfms)
+    # what one set of data taught must not serve the next (Normalize() for a second call with other pictures)
+    instances = [deepcopy(t) if t.learns else t for t in as_transforms(tfms)]
     last = {(type(t), t.name): place for place, t in enumerate(instances) if not t.__dict__}
     return [t for place, t in enumerate(instances) if t.__dict__ or last[(type(t), t.name)] == place]
 
 
-def _short(source: Any) -> str:
-    words = str(source)
-    return words if len(words) < 200 else words[:200] + "..."
+def tell_repeated_rows(items: Any) -> None:
+    """Print how many rows of a table repeat an earlier one: a repeat may stand in training and in validation."""
+    if not hasattr(items, "duplicated") or not hasattr(items, "columns"):
+        return
+    try:
+        n_repeats = int(items.duplicated().sum())
+    except TypeError:  # cells that hold lists cannot be compared
+        return
+    if n_repeats:
+        print(
+            f"{n_repeats} of the {len(items)} rows repeat an earlier row; with a repeat on both sides of the split, "
+            "results look better than they are. To drop them: df.drop_duplicates()."
+        )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,7 @@ class Categorize(Transform):
 
     def setups(self, items: Any) -> None:
         if self.vocab is None and items is not None:
-            labels = [checked_label(label, place, items) for place, label in enumerate(items)]
+            labels = [label if self.add_na else checked_label(label, place, items) for place, label in enumerate(items)]
             if not labels:
                 raise EmptyError("No training items to collect classes from: the training half of the split is empty.")
             self.vocab = CategoryMap(labels, sort=self.sort, add_na=self.add_na)
@@ -49,14 +50,26 @@ class Categorize(Transform):
         return self.vocab[int(x)]
 
     def settings(self) -> dict[str, Any]:
-        return {"vocab": list(self.vocab or []), "sort": False}
+        return {"vocab": given_classes(self.vocab), "sort": False, "add_na": self.add_na}
+
+
+def given_classes(vocab: CategoryMap | None) -> list[Any]:
+    """Return the classes that make a vocabulary again, without the "#na#" that it adds itself."""
+    return [] if vocab is None else list(vocab)[1:] if vocab.add_na else list(vocab)
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label is None or one of the signs for an empty cell (NaN, NaT, NA)."""
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float | np.floating) and bool(label != label)
 
 
 def checked_label(label: Any, place: int, items: Any) -> Any:
     """Return the label, or raise a LabelError that names the item when it is None or NaN."""
-    if label is None or (isinstance(label, float) and label != label):
+    if is_missing(label):
         where = items.name(place) if isinstance(items, EncodedItems) else f"item {place}"
-        came = "None" if label is None else "NaN (an empty cell)"
+        came = "None" if label is None else f"{label} (an empty cell)"
         raise LabelError(
             f"The label of {where} is {came}. Every item needs a label: mend the label function or table, or leave the "
             "item out of get_items."
@@ -67,18 +80,28 @@ def checked_label(label: Any, place: int, items: Any) -> Any:
 def index_of(label: Any, vocab: CategoryMap | None) -> int:
     """Return the index of a label, or raise a LabelError that proposes the nearest class."""
     if vocab is None:
-        raise LabelError("Categorize has no vocabulary yet: give vocab=[...] or let a data set set it up from its items.")
-    try:
-        return vocab.o2i[label]
-    except (KeyError, TypeError):
-        pass
+        raise LabelError("Categorize has no vocabulary yet: give vocab=[...], or let a data set learn it.")
+    index = _find(label, vocab)
+    if index is not None:
+        return index
+    if vocab.add_na:
+        return 0
     shown = ", ".join(repr(known) for known in list(vocab)[:10]) + (", ..." if len(vocab) > 10 else "")
     close = nearest(str(label), [str(known) for known in vocab], n=1)
     raise LabelError(
         f"The label {label!r} is not among the {len(vocab)} classes seen in training ({shown})."
-        f"{f' Did you mean {close[0]!r}?' if close else ''} Put items of this class into the training half, or pass the "
-        "whole vocabulary: CategoryBlock(vocab=[...])."
+        f"{f' Did you mean {close[0]!r}?' if close else ''} Put items of this class into the training half, or pass "
+        "the whole vocabulary: CategoryBlock(vocab=[...])."
     )
+
+
+def _find(label: Any, vocab: CategoryMap) -> int | None:
+    try:
+        index = vocab.o2i.get(label)
+        # a label may come as a scalar of numpy or torch, the vocabulary holds Python's
+        return vocab.o2i.get(label.item()) if index is None and hasattr(label, "item") else index
+    except (TypeError, ValueError, RuntimeError):  # not hashable, or not one value
+        return None
 
 
 class MultiCategorize(Transform):
@@ -101,7 +124,7 @@ class MultiCategorize(Transform):
                     "No item of the training half has a label. Many labels come as a list an item, or as a string with "
                     "ColReader(..., label_delim=' ')."
                 )
-            self.vocab = CategoryMap(sorted(labels), sort=False, add_na=self.add_na)
+            self.vocab = CategoryMap(labels, add_na=self.add_na)
 
     @property
     def kind(self) -> Kind | None:
@@ -115,7 +138,7 @@ class MultiCategorize(Transform):
         return [self.vocab[int(index)] for index in x]
 
     def settings(self) -> dict[str, Any]:
-        return {"vocab": list(self.vocab or [])}
+        return {"vocab": given_classes(self.vocab), "add_na": self.add_na}
 
 
 def _label_list(labels: Any) -> Sequence[Any]:
@@ -143,7 +166,7 @@ class OneHotEncode(Transform):
             vocabs = [len(kind.vocab) for kind in map(_kind, items.transforms) if isinstance(kind, MultiCategory)]
             self.c = vocabs[-1] if vocabs else None
         if self.c is None:
-            raise LabelError("OneHotEncode needs the number of classes: OneHotEncode(c=...), or MultiCategorize before it.")
+            raise LabelError("OneHotEncode needs the number of classes: OneHotEncode(c=...), or MultiCategorize first.")
 
     def encodes(self, x: Tensor) -> Tensor:
         assert self.c is not None
@@ -176,7 +199,10 @@ class EncodedMultiCategorize(Transform):
         return MultiCategory(tuple(self.vocab))
 
     def encodes(self, x: Any) -> Tensor:
-        hot = torch.as_tensor(list(x) if not isinstance(x, Tensor) else x, dtype=torch.float32)
+        try:
+            hot = torch.as_tensor(list(x) if not isinstance(x, Tensor) else x, dtype=torch.float32)
+        except (TypeError, ValueError) as error:
+            raise LabelError(f"Expected {len(self.vocab)} zeros and ones, one a class, got {x!r}.") from error
         if hot.shape != (len(self.vocab),):
             raise LabelError(f"Expected {len(self.vocab)} zeros and ones, one a class, got {tuple(hot.shape)}: {x!r}.")
         return hot
@@ -200,7 +226,7 @@ class RegressionSetup(Transform):
     def setups(self, items: Any) -> None:
         if self.c is None and items is not None and len(items):
             first = checked_label(items[0], 0, items)
-            self.c = len(first) if hasattr(first, "__len__") and not isinstance(first, str) else 1
+            self.c = 1 if isinstance(first, str) else int(np.size(first))
 
     @property
     def kind(self) -> Kind | None:
@@ -208,11 +234,14 @@ class RegressionSetup(Transform):
 
     def encodes(self, x: Any) -> Tensor:
         try:
-            numbers = torch.as_tensor(x, dtype=torch.float32) if not isinstance(x, str) else torch.tensor(float(x))
-        except (TypeError, ValueError) as error:
+            single = isinstance(x, str | int | float)
+            numbers = torch.tensor(float(x)) if single else torch.as_tensor(x, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
             raise LabelError(f"A number was expected as target, got {x!r} of type {type(x).__name__}.") from error
         if not torch.isfinite(numbers).all():
             raise LabelError(f"A finite number was expected as target, got {x!r}. Drop or fill such items first.")
+        if self.c is not None and numbers.numel() != self.c:
+            raise LabelError(f"Expected {self.c} numbers as target, as at first, got {numbers.numel()}: {x!r}.")
         return numbers
 
     def decodes(self, x: Any) -> Any:
@@ -222,33 +251,39 @@ class RegressionSetup(Transform):
         return {"c": self.c}
 
 
-def check_labels(encode: Callable[[Any], Any], labels: EncodedItems, half: str) -> None:
+def check_labels(
+    encode: Callable[[Any], Any], labels: EncodedItems, half: str, accepts_missing: bool = False
+) -> None:
     """Encode every label of a half now, so that an unknown class is reported before the training, all of them at once.
 
     Raises:
         LabelError: labels of this half are not in the vocabulary.
     """
-    unknown: Counter[Any] = Counter()
-    where: dict[Any, str] = {}
+    unknown: Counter[str] = Counter()
+    where: dict[str, str] = {}
     first: LabelError | None = None
     for place, label in enumerate(labels):
         try:
-            encode(checked_label(label, place, labels))
+            encode(label if accepts_missing else checked_label(label, place, labels))
         except LabelError as error:
-            key = label if isinstance(label, str | int | float | bool) else repr(label)
-            unknown[key] += 1
-            where.setdefault(key, labels.name(place))
+            unknown[repr(label)] += 1
+            where.setdefault(repr(label), labels.name(place))
             first = first or error
     if first is None:
         return
-    counted = ", ".join(f"{label!r} ({count} items, first {where[label]})" for label, count in unknown.most_common(5))
-    raise LabelError(f"{sum(unknown.values())} items of the {half} half have unusable labels: {counted}. {first}")
+    counted = ", ".join(f"{label} ({_items(count)}, first {where[label]})" for label, count in unknown.most_common(5))
+    others = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    raise LabelError(f"{_items(unknown.total())} of the {half} half with unusable labels: {counted}{others}. {first}")
+
+
+def _items(n: int) -> str:
+    return "1 item" if n == 1 else f"{n} items"
 
 
 def require_two_classes(kind: Kind, n_items: int) -> None:
     """Raise a DataError when a classification has fewer than two classes."""
     if isinstance(kind, Category) and len(kind.vocab) < 2:
         raise DataError(
-            f"All {n_items} training items have one class, {kind.vocab[0] if kind.vocab else None!r}; a classifier needs at "
-            "least two. Check the label function, and that the folders are one a class."
+            f"All {n_items} training items have one class, {kind.vocab[0] if kind.vocab else None!r}; a classifier "
+            "needs at least two. Check the label function, and that the folders are one a class."
         )

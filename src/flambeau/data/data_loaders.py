@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from inspect import signature
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from flambeau.data.kinds import Kind, kind_of
 from flambeau.data.loaders import DataLoader, check_one_batch
 from flambeau.data.transform import Transform, as_transforms
 from flambeau.foundation.devices import default_device
-from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.errors import ArgumentError, EmptyError, unknown_name
 from flambeau.foundation.paths import Path
 
 if TYPE_CHECKING:
@@ -67,12 +69,20 @@ class DataLoaders:
         check: bool = True,
         **options: Any,
     ) -> DataLoaders:
-        """Return loaders of the halves of `datasets`: training shuffled, validation in order and whole."""
+        """Return loaders of the halves of `datasets`: training shuffled, validation in order and whole.
+
+        `options` are further settings of `DataLoader`: cache, seed, order (of the training), start_method, ...
+
+        Raises:
+            UnknownNameError: an option that no loader has.
+            DataError: one item or one batch cannot be made; with the stage where it happened.
+        """
         loader = dl_type or DataLoader
+        require_settings(loader, options)
         shared: dict[str, Any] = {
-            "after_item": after_item,
+            "after_item": as_transforms(after_item),
             "before_batch": before_batch,
-            "after_batch": after_batch,
+            "after_batch": as_transforms(after_batch),
             "num_workers": num_workers,
             "device": device,
             **options,
@@ -81,9 +91,9 @@ class DataLoaders:
         loaders = [train]
         for half in range(1, datasets.n_subsets):
             if len(datasets.splits[half]):
-                loaders.append(
-                    loader(datasets.subset(half), val_bs or bs, False, False, **{**shared, "seed": train.maker.seed})
-                )
+                # an order of the training items (weights, lengths) says nothing of other items
+                own = {**shared, "seed": train.maker.seed, "order": None}
+                loaders.append(loader(datasets.subset(half), val_bs or bs, False, False, **own))
         dls = cls(*loaders, path=path)
         dls.setup_batch_tfms()
         if check:
@@ -92,22 +102,18 @@ class DataLoaders:
 
     @classmethod
     def from_dsets(cls, *datasets: Any, bs: int = 64, path: str | AnyPath = ".", **options: Any) -> DataLoaders:
-        """Return loaders of plain data sets (anything with `len` and `[i]`): the first is for training."""
-        given = {"shuffle": True, "drop_last": True, **{k: v for k, v in options.items() if k in ("shuffle", "drop_last")}}
-        rest = {k: v for k, v in options.items() if k not in given}
-        if "item_tfms" in rest:
-            rest["after_item"] = rest.pop("item_tfms")
-        if "batch_tfms" in rest:
-            rest["after_batch"] = rest.pop("batch_tfms")
+        """Return loaders of plain data sets (anything with `len` and `[i]`): the first is for training.
+
+        `options` are settings of `DataLoader`; shuffle, drop_last and order hold for the training alone.
+        """
+        renamed = {"item_tfms": "after_item", "batch_tfms": "after_batch"}
+        settings = {"shuffle": True, "drop_last": True} | {renamed.get(name, name): v for name, v in options.items()}
+        require_settings(DataLoader, settings)
+        for stage in ("after_item", "after_batch"):
+            settings[stage] = as_transforms(settings.get(stage))
+        in_order = {"shuffle": False, "drop_last": False, "order": None}
         loaders = [
-            DataLoader(
-                dataset,
-                bs,
-                shuffle=given["shuffle"] and place == 0,
-                drop_last=given["drop_last"] and place == 0,
-                training=place == 0,
-                **rest,
-            )
+            DataLoader(dataset, bs, training=place == 0, **(settings if place == 0 else {**settings, **in_order}))
             for place, dataset in enumerate(datasets)
         ]
         dls = cls(*loaders, path=path)
@@ -120,11 +126,12 @@ class DataLoaders:
         return dblock.dataloaders(source, path=path, **options)
 
     def setup_batch_tfms(self) -> None:
-        """Let batch transforms that learn from data (`Normalize()`) see one training batch, once."""
+        """Let batch transforms that learn from data (`Normalize()`) see a training batch after those before them."""
         train = self.loaders[0]
-        for transform in getattr(train, "batch_tfms", []):
-            if type(transform).setups is not Transform.setups:
-                transform.setups(train)
+        tfms = list(getattr(train, "batch_tfms", []))
+        for place, transform in enumerate(tfms):
+            if transform.learns:
+                transform.setup(train.new(after_batch=tfms[:place]), train_setup=True)
 
     # what they hold
 
@@ -201,7 +208,7 @@ class DataLoaders:
     @property
     def bs(self) -> int:
         """Items a training batch."""
-        return int(getattr(self.train, "bs", None) or getattr(self.train, "batch_size", 1))
+        return int(getattr(self.train, "bs", None) or getattr(self.train, "batch_size", None) or 1)
 
     @property
     def after_item(self) -> list[Transform]:
@@ -214,18 +221,20 @@ class DataLoaders:
         return list(getattr(self.train, "after_batch", []))
 
     def add_tfms(self, tfms: Any, event: str = "after_batch", loaders: Sequence[int] | None = None) -> None:
-        """Add transforms at a stage ("after_item" or "after_batch") of all loaders, or of those named by their place."""
+        """Add transforms at a stage ("after_item" or "after_batch") of all loaders, or of those at some places."""
+        added = as_transforms(tfms)
         for place, loader in enumerate(self.loaders):
             if loaders is not None and place not in loaders:
                 continue
             if not isinstance(loader, DataLoader):
-                raise ArgumentError(f"Loader {place} is a {type(loader).__name__}; only flambeau's loaders take transforms.")
+                raise ArgumentError(f"Loader {place} is a {type(loader).__name__}; only flambeau's take transforms.")
             stage = {"after_item": loader.maker.item_tfms, "after_batch": loader.batch_tfms}.get(event)
             if stage is None:
                 raise ArgumentError(f"Transforms run at 'after_item' or 'after_batch', not at {event!r}.")
-            stage.extend(as_transforms(tfms))
+            stage.extend(added)
             stage.sort(key=lambda transform: transform.order)
             loader._forget()
+        self.setup_batch_tfms()
 
     # devices
 
@@ -259,15 +268,24 @@ class DataLoaders:
     def test_dl(self, items: Any, with_labels: bool = False, bs: int | None = None, **changes: Any) -> DataLoader:
         """Return a loader of new items, treated as in validation, in their order; `with_labels` reads targets too."""
         valid = self.loaders[1] if len(self.loaders) > 1 else self.loaders[0]
-        dataset = getattr(valid, "dataset", None)
-        if not isinstance(valid, DataLoader) or not hasattr(dataset, "with_items"):
+        if not isinstance(valid, DataLoader) or not hasattr(valid.dataset, "with_items"):
             raise ArgumentError(
                 "test_dl needs loaders made from a data block or Datasets, which know how an item becomes a sample. "
                 "Give get_preds a loader instead: learn.get_preds(dl=[(x, y)])."
             )
-        test = dataset.with_items(items, None if with_labels else self.n_inp)
+        test = valid.dataset.with_items(items, None if with_labels else self.n_inp)
         bs = min(bs or valid.bs, max(len(test), 1))
-        return valid.new(test, **{"bs": bs, "shuffle": False, "drop_last": False, "training": False, **changes})
+        in_order = {"bs": bs, "shuffle": False, "drop_last": False, "training": False, "order": None}
+        return valid.new(test, **{**in_order, **changes})
+
+    def new(self, **changes: Any) -> DataLoaders:
+        """Return loaders like these with other settings, such as `bs=32`."""
+        plain = next((loader for loader in self.loaders if not isinstance(loader, DataLoader)), None)
+        if plain is not None:
+            raise ArgumentError(f"A {type(plain).__name__} cannot be made anew with other settings; make it yourself.")
+        other = copy(self)
+        other.loaders = [loader.new(**changes) for loader in self.loaders]
+        return other
 
     # looking
 
@@ -279,15 +297,36 @@ class DataLoaders:
 
     def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> Any:
         """Draw samples of a training batch."""
-        return self.train.show_batch(b, max_n=max_n, unique=unique, **options)
+        return self._knowing_train().show_batch(b, max_n=max_n, unique=unique, **options)
 
     def decode(self, batch: Any) -> tuple[Any, ...]:
         """Undo the batch transforms on a batch."""
-        return self.train.decode(batch)
+        return self._knowing_train().decode(batch)
 
     def decode_batch(self, batch: Any, max_n: int = 9) -> list[tuple[Any, ...]]:
         """Return samples of a batch as a person would write them."""
-        return self.train.decode_batch(batch, max_n)
+        return self._knowing_train().decode_batch(batch, max_n)
+
+    def _knowing_train(self) -> DataLoader:
+        if isinstance(self.train, DataLoader):
+            return self.train
+        raise ArgumentError(
+            f"The training loader is a {type(self.train).__name__}, which does not know what its columns are, so "
+            "nothing can be shown or decoded. Use flambeau's DataLoader, or draw the tensors with show_images."
+        )
 
     def __repr__(self) -> str:
         return "\n".join(repr(loader) for loader in self.loaders)
+
+
+def require_settings(loader: type[DataLoader], options: dict[str, Any]) -> None:
+    """Check that a class of loaders takes these options.
+
+    Raises:
+        UnknownNameError: it does not; the nearest are proposed.
+    """
+    taken = signature(loader).parameters
+    known = [name for name, parameter in taken.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    for name in options:
+        if name not in known and len(known) == len(taken):
+            raise unknown_name("option of a loader", name, known)

@@ -1,20 +1,29 @@
-"""Data sets: after reading it you know how items become samples, one pipeline a column, split into training and validation."""
+"""Data sets: after reading it you know how items become samples, one pipeline a column, and which ones validate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau.data.categorize import Categorize, MultiCategorize, check_labels, require_two_classes
+import numpy as np
+
+from flambeau.data.categorize import (
+    Categorize,
+    MultiCategorize,
+    RegressionSetup,
+    check_labels,
+    require_two_classes,
+)
 from flambeau.data.kinds import Kind, kind_of
-from flambeau.data.pipeline import EncodedItems, Pipeline
+from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.transform import ItemTransform
-from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError
-from flambeau.foundation.lists import L
+from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError
+from flambeau.foundation.lists import L, listify
 
 if TYPE_CHECKING:
     from flambeau.data.data_loaders import DataLoaders
 
+# how many letters of an item an error quotes
 MAX_NAME = 200
 
 
@@ -28,6 +37,7 @@ class Datasets:
     Raises:
         EmptyError: there are no items, or none in the training half.
         LabelError: a label is missing, or a validation label does not occur in training.
+        ArgumentError: the columns or the splits are not what they should be.
     """
 
     def __init__(
@@ -39,15 +49,20 @@ class Datasets:
         *,
         do_setup: bool = True,
     ) -> None:
-        self.items = Rows(items) if hasattr(items, "iloc") else items
-        if not hasattr(self.items, "__getitem__") or isinstance(self.items, str | dict):
-            self.items = L(items)
+        self.items = as_items(items)
         if len(self.items) == 0:
             raise EmptyError("There are no items to make a data set of: the list, folder or table is empty.")
         columns = tfms if tfms is not None else [None]
+        if not isinstance(columns, list | tuple):
+            raise ArgumentError(
+                f"tfms is a list of columns, each a list of transforms, such as [[PILImage.create], [parent_label, "
+                f"Categorize()]]; got {columns!r}. For one column that gives whole samples use TfmdLists."
+            )
         self.pipelines = [as_column(column) for column in columns]
         self.n_inp = n_inp if n_inp is not None else max(len(self.pipelines) - 1, 1)
-        self.splits = [list(split) for split in splits] if splits is not None else [range(len(self.items)), []]
+        self.splits: list[Sequence[int]] = [range(len(self.items)), []]
+        if splits is not None:
+            self.splits = checked_splits(splits, len(self.items))
         self.split_idx: int | None = None
         self.indices: Sequence[int] = range(len(self.items))
         self._kinds: list[Kind] | None = None
@@ -76,35 +91,52 @@ class Datasets:
             )
         train = SubsetItems(self.items, self.splits[0])
         for place, pipeline in enumerate(self.pipelines):
+            knows_classes = [getattr(transform, "vocab", None) is not None for transform in pipeline]
             pipeline.setup(train, lambda at: self.item_name(self.splits[0][at]))
             if place >= self.n_inp:
-                self._check_targets(pipeline)
+                self._check_targets(pipeline, knows_classes)
 
-    def _check_targets(self, pipeline: Pipeline) -> None:
+    def _check_targets(self, pipeline: Pipeline, knows_classes: Sequence[bool]) -> None:
         for place, transform in enumerate(pipeline.transforms):
-            if not isinstance(transform, Categorize | MultiCategorize):
+            if not isinstance(transform, Categorize | MultiCategorize | RegressionSetup):
                 continue
-            if transform.kind is not None:
+            if transform.kind is not None and not self._repeats_one_item():
                 require_two_classes(transform.kind, len(self.splits[0]))
+            # classes that were learnt from the training labels hold them all
+            learnt = not isinstance(transform, RegressionSetup) and not knows_classes[place]
             for half, split in zip(("training", "validation"), self.splits[:2], strict=False):
+                if half == "training" and learnt:
+                    continue
                 labels = EncodedItems(
                     SubsetItems(self.items, split),
                     pipeline.transforms[:place],
                     lambda at, split=split: self.item_name(split[at]),  # type: ignore[misc]
                 )
-                check_labels(transform.encodes, labels, half)
+                check_labels(transform.encodes, labels, half, accepts_missing=getattr(transform, "add_na", False))
+
+    def _repeats_one_item(self) -> bool:
+        """Whether the training items are one and the same: a look at what the transforms do, not a training."""
+        names = (self.item_name(index) for index in self.splits[0])
+        first = next(names, None)
+        return len(self.splits[0]) > 1 and all(name == first for name in names)
 
     # the halves
 
     def subset(self, half: int) -> Datasets:
-        """Return the data set of one half: 0 training, 1 validation."""
+        """Return the data set of one half: 0 training, 1 validation.
+
+        Raises:
+            EmptyError: the split has no such half.
+        """
+        if not 0 <= half < len(self.splits):
+            raise EmptyError(f"The split has {len(self.splits)} halves, counted from 0; there is no half {half}.")
         return self._view(self.splits[half], half)
 
     def _view(self, indices: Sequence[int], split_idx: int | None) -> Datasets:
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.indices, view.split_idx = indices, split_idx
-        view.splits = [range(len(indices)), []]
+        view.splits = [indices, []]
         return view
 
     def at(self, places: Sequence[int]) -> Datasets:
@@ -132,30 +164,25 @@ class Datasets:
         return len(self.indices)
 
     def __getitem__(self, place: Any) -> Any:
-        if not isinstance(place, int):
-            places = range(len(self))[place] if isinstance(place, slice) else [int(at) for at in place]
-            return L(self[at] for at in places)
+        if type(place) is not int:
+            places = L.range(self)[place]  # as a list of positions does: slices, masks, arrays, tensors
+            return L([self[at] for at in places]) if isinstance(places, list) else self[places]
         index = self.indices[place]
         item = self.items[index]
         try:
-            return tuple([pipeline(item) for pipeline in self.pipelines])
-        except FlambeauError:
-            raise
+            return self._sample(item)
         except Exception as error:
-            raise DataError(
-                f"Reading {self.item_name(index)} failed: {type(error).__name__}: {error}. "
-                "Look at the functions given as get_x, get_y or transforms."
-            ) from error
+            raise_located(error, self.item_name(index))
+
+    def _sample(self, item: Any) -> Any:
+        return tuple([pipeline(item) for pipeline in self.pipelines])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(len(self)))
 
     def item_name(self, index: int) -> str:
         """Return words that tell a person which item this is."""
-        if isinstance(self.items, Rows):
-            return f"row {self.items.label(index)} of the table"
-        words = str(self.items[index])
-        return words if len(words) <= MAX_NAME else words[:MAX_NAME] + "..."
+        return self.items.name(index) if isinstance(self.items, Rows | ReadValues) else in_few_words(self.items[index])
 
     def name(self, place: int) -> str:
         """Return words for the item at a place of this half."""
@@ -165,18 +192,17 @@ class Datasets:
     def kinds(self) -> list[Kind]:
         """The kind of each column, as the first sample tells."""
         if self._kinds is None:
-            sample = self[0]
-            values = sample if isinstance(sample, tuple) else (sample,)
-            self._kinds = [self._kind(place, value) for place, value in enumerate(values)]
+            self._kinds = self._kinds_of(self[0])
         return self._kinds
 
-    def _kind(self, place: int, value: Any) -> Kind:
-        return self.pipelines[place].kind(value)
+    def _kinds_of(self, sample: Any) -> list[Kind]:
+        return [pipeline.kind(value) for pipeline, value in zip(self.pipelines, sample, strict=True)]
 
     @property
     def vocab(self) -> Any:
         """The vocabulary of the targets (a list of them when several columns have one)."""
-        found = [t.vocab for p in reversed(self.pipelines) for t in p if getattr(t, "vocab", None) is not None]
+        vocabs = [getattr(transform, "vocab", None) for pipeline in reversed(self.pipelines) for transform in pipeline]
+        found = [vocab for vocab in vocabs if vocab is not None]
         if not found:
             raise ArgumentError("These data have no vocabulary: no column is a category.")
         return found[0] if len(found) == 1 else L(reversed(found))
@@ -185,8 +211,16 @@ class Datasets:
     def c(self) -> int:
         """The number of outputs that the targets ask for."""
         if self._c is None:
-            self._c = n_outputs(self.kinds[self.n_inp :], self[0][self.n_inp :])
+            self._c = n_outputs(self.kinds[self.n_inp :], self._first_targets())
         return self._c
+
+    def _first_targets(self) -> Sequence[Any]:
+        item = self.items[self.indices[0]]  # its inputs may be large, so they are left unread
+        return [pipeline(item) for pipeline in self.pipelines[self.n_inp :]]
+
+    def is_random(self, training: bool) -> bool:
+        """Whether reading an item may involve chance."""
+        return any(pipeline.is_random(training) for pipeline in self.pipelines)
 
     def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
         """Undo the columns' transforms on a sample."""
@@ -202,10 +236,12 @@ class Datasets:
         """Return a data set of other items through the same pipelines, as in validation, nothing learned anew."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.items = Rows(items) if hasattr(items, "iloc") else items if hasattr(items, "__getitem__") else L(items)
+        other.items = as_items(items)
         if len(other.items) == 0:
             raise EmptyError("There are no items to predict: the list, folder or table is empty.")
         other.pipelines = self.pipelines[:n_columns] if n_columns else self.pipelines
+        if self._kinds is not None and len(other.pipelines) < len(self.pipelines):
+            other._kinds = self._kinds[:n_columns]
         if self.is_template and len(other.pipelines) > self.n_inp:
             # labelled items for an export, which has no getters: each is a tuple of one raw value a column
             other.pipelines = [_picking(place, pipeline) for place, pipeline in enumerate(other.pipelines)]
@@ -219,19 +255,21 @@ class Datasets:
     def with_values_read(self) -> Datasets:
         """Return the same data with each column's getter already called on every item.
 
-        What is left is free of the user's functions (lambdas of a notebook), so that worker processes can be started
-        by any method.
+        What is left is free of these functions of the user (lambdas of a notebook), so that worker processes can be
+        started by any method. All the values are in memory at once: a getter should return a path or a label.
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         columns, pipelines = [], []
         for pipeline in self.pipelines:
             getters = [t for t in pipeline.transforms if isinstance(t, Getter)]
-            values = [EncodedItems(self.items, getters)[index] for index in self.indices]
-            columns.append(values)
+            fetched = EncodedItems(self.items, getters, self.item_name)
+            columns.append([fetched[index] for index in self.indices])
             pipelines.append(_picking(len(columns) - 1, without_getters(pipeline)))
-        other.items = list(zip(*columns, strict=True))
+        names = [self.item_name(index) for index in self.indices]
+        other.items = ReadValues(list(zip(*columns, strict=True)), names)
         other.pipelines, other.indices = pipelines, range(len(self.indices))
+        other.splits = [other.indices, []]
         return other
 
     def dataloaders(self, bs: int = 64, **options: Any) -> DataLoaders:
@@ -266,12 +304,15 @@ class TfmdLists(Datasets):
         """The one pipeline."""
         return self.pipelines[0]
 
-    def _kind(self, place: int, value: Any) -> Kind:
-        return self.pipelines[0].kind(value) if place == 0 and self.n_inp == 1 else kind_of(value)
+    def _first_targets(self) -> Sequence[Any]:
+        sample = self[0]
+        return sample[self.n_inp :] if isinstance(sample, tuple) else ()
 
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return found[0] if isinstance(place, int) else L(sample for sample in found)
+    def _kinds_of(self, sample: Any) -> list[Kind]:
+        return [kind_of(value) for value in sample] if isinstance(sample, tuple) else [self.tfms.kind(sample)]
+
+    def _sample(self, item: Any) -> Any:
+        return self.pipelines[0](item)
 
     def decode(self, sample: Any) -> Any:
         return self.pipelines[0].decode(sample)
@@ -291,17 +332,19 @@ class Getter(ItemTransform):
         super().__init__(function)
         self.role = role
 
+    def is_random(self, training: bool) -> bool:
+        """Whether the outcome may depend on chance: a path or a label is taken to be the same each time."""
+        return False
+
     def __call__(self, x: Any, split_idx: int | None = None) -> Any:
         try:
             return self.encodes(x)
         except FlambeauError:
             raise
         except Exception as error:
-            words = str(x)
-            words = words if len(words) <= MAX_NAME else words[:MAX_NAME] + "..."
             raise LabelError(
                 f"The function {self.name!r} (given as {self.role}) raised {type(error).__name__}: {error} on the item "
-                f"{words}. It must take one item and return its value."
+                f"{in_few_words(x)}. It must take one item and return its value."
             ) from error
 
 
@@ -323,7 +366,7 @@ class Rows(Sequence[Any]):
     """A data frame as a sequence of its rows (each a Series)."""
 
     def __init__(self, frame: Any) -> None:
-        self.frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
+        self.frame = frame
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -331,9 +374,21 @@ class Rows(Sequence[Any]):
     def __getitem__(self, place: Any) -> Any:
         return self.frame.iloc[place]
 
-    def label(self, place: int) -> Any:
-        """Return the data frame's own name of a row."""
-        return self.frame.index[place]
+    def name(self, place: int) -> str:
+        """Return words for a row, with the data frame's own name of it."""
+        return f"row {self.frame.index[place]} of the table"
+
+
+class ReadValues(list[Any]):
+    """Values already read from items, and the names of these items for errors."""
+
+    def __init__(self, values: Iterable[Any], names: Sequence[str]) -> None:
+        super().__init__(values)
+        self.names = names
+
+    def name(self, place: int) -> str:
+        """Return words for the item a value was read from."""
+        return self.names[place]
 
 
 class SubsetItems(Sequence[Any]):
@@ -347,6 +402,45 @@ class SubsetItems(Sequence[Any]):
 
     def __getitem__(self, place: Any) -> Any:
         return self.items[self.indices[place]]
+
+
+def as_items(items: Any) -> Any:
+    """Return items as something with `len` and `[i]`: a table as its rows, a lone path or dictionary as one item."""
+    if hasattr(items, "iloc"):
+        return Rows(items)
+    if isinstance(items, str | bytes | dict):
+        return L([items])
+    return items if hasattr(items, "__getitem__") and hasattr(items, "__len__") else L(items)
+
+
+def checked_splits(splits: Sequence[Any], n_items: int) -> list[Sequence[int]]:
+    """Return the halves as lists of positions.
+
+    Raises:
+        ArgumentError: a half is not a list of positions of the items.
+    """
+    halves: list[Sequence[int]] = []
+    for half in splits:
+        positions: list[Any] = listify(half.tolist() if hasattr(half, "tolist") else half)
+        wrong = [p for p in positions if isinstance(p, bool | np.bool_) or not isinstance(p, int | np.integer)]
+        if wrong:
+            raise ArgumentError(
+                f"A split is two lists of positions, such as ([0, 1, 2], [3]); among them came {wrong[0]!r} of type "
+                f"{type(wrong[0]).__name__}. For a column or list of True and False use ColSplitter or MaskSplitter."
+            )
+        if positions and not -n_items <= min(positions) <= max(positions) < n_items:
+            raise ArgumentError(
+                f"The split names position {max(positions)}, but there are {n_items} items, counted from 0. Splits "
+                "hold positions, not the index labels of a table (df.reset_index(drop=True) makes them equal)."
+            )
+        halves.append(positions)
+    return halves
+
+
+def in_few_words(item: Any) -> str:
+    """Return an item as words, cut where they are too many for an error."""
+    words = str(item)
+    return words if len(words) <= MAX_NAME else words[:MAX_NAME] + "..."
 
 
 def _is_composite(items: Sequence[Any]) -> bool:
@@ -389,3 +483,8 @@ def n_outputs(kinds: Sequence[Kind], values: Sequence[Any]) -> int:
     return total
 
 
+
+
+def show_at(datasets: Datasets, place: int, **options: Any) -> Any:
+    """Draw the sample of a data set at a place."""
+    return datasets.show(datasets[place], **options)

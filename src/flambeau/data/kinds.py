@@ -26,6 +26,9 @@ class Kind(ABC):
     draws: ClassVar[bool] = False
     """Whether `show` draws on axes of its own (a picture) rather than in a title or table cell."""
 
+    overlays: ClassVar[bool] = False
+    """Whether `show` draws over the picture of another column."""
+
     @abstractmethod
     def text(self, value: Any) -> str:
         """Return `value` as words for a title or a table cell."""
@@ -37,7 +40,7 @@ class Kind(ABC):
     def show(self, value: Any, ax: Axes | None = None, title: str | None = None, **options: Any) -> Axes:
         """Draw `value`; kinds without a picture of their own add their text to the title."""
         ax = ax if ax is not None else _new_axes()
-        ax.set_title("\n".join(part for part in (ax.get_title(), self.text(value)) if part))
+        ax.set_title("\n".join(part for part in (ax.get_title(), title, self.text(value)) if part))
         return ax
 
     def settings(self) -> dict[str, Any]:
@@ -96,6 +99,7 @@ class Points(Kind):
     """Points on a picture: a float tensor (n, 2) of x, y, each in -1..1 over the picture's width and height."""
 
     draws: ClassVar[bool] = False
+    overlays: ClassVar[bool] = True
 
     def text(self, value: Any) -> str:
         return " ".join(f"({x:.2f}, {y:.2f})" for x, y in torch.as_tensor(value).reshape(-1, 2).tolist())
@@ -104,7 +108,10 @@ class Points(Kind):
         ax = ax if ax is not None else _new_axes()
         points = torch.as_tensor(value).detach().float().cpu().reshape(-1, 2)
         width, height = _drawn_size(ax)
-        ax.scatter((points[:, 0] + 1) / 2 * width - 0.5, (points[:, 1] + 1) / 2 * height - 0.5, s=16, c="red", **options)
+        options = {"s": 16, "c": "red", **options}
+        ax.scatter((points[:, 0] + 1) / 2 * width - 0.5, (points[:, 1] + 1) / 2 * height - 0.5, **options)
+        if title:
+            ax.set_title(title)
         return ax
 
 

@@ -9,27 +9,28 @@ hands out the work, keeps what can be kept in memory, and finishes each batch on
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.multiprocessing
 
-from flambeau.data.batch import Batch, as_batch, collate
+from flambeau.data.batch import Batch, as_batch, collate, item_of
 from flambeau.data.batch_cache import BatchCache, memory_budget
-from flambeau.data.chance import ITEM_STAGE, batch_chances, item_chance
+from flambeau.data.chance import batch_chances, item_chance
 from flambeau.data.kinds import Kind, kind_of
+from flambeau.data.pipeline import raise_located
 from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms
 from flambeau.foundation.devices import default_device
-from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, unknown_name
 
 MAX_WORKERS = 16
+CACHES = ("auto", "memory", "none")
 
 
 @dataclass
@@ -53,13 +54,21 @@ class BatchMaker:
             return sample
         kinds = self.sample_kinds(sample)
         chance: random.Random | None = None
-        for transform in self.item_tfms:
-            if isinstance(transform, Augment):
-                if chance is None:
-                    chance = item_chance(self.seed, epoch, index, ITEM_STAGE)
-                sample = transform.on_sample(sample, kinds, chance, self.training)
-            else:
-                sample = transform(sample, TRAIN if self.training else VALID)
+        try:
+            for transform in self.item_tfms:
+                if isinstance(transform, Augment):
+                    if chance is None:
+                        chance = item_chance(self.seed, epoch, index)
+                    sample = transform.on_sample(sample, kinds, chance, self.training)
+                else:
+                    sample = transform(sample, TRAIN if self.training else VALID)
+        except FlambeauError as error:
+            raise_located(error, self.name(index))
+        except Exception as error:
+            raise DataError(
+                f"The item transform {transform.name!r} failed on {self.name(index)}: {type(error).__name__}: {error}. "
+                f"It got {', '.join(type(value).__name__ for value in sample)}."
+            ) from error
         return sample
 
     def sample_kinds(self, sample: Sequence[Any]) -> list[Kind]:
@@ -71,8 +80,10 @@ class BatchMaker:
 
     def batch(self, indices: Sequence[int], epoch: int) -> Batch:
         """Return the batch of these items."""
-        if hasattr(self.dataset, "batch"):
-            return as_batch(self.dataset.batch(indices), self.n_inp)
+        if makes_batches(self.dataset):
+            batch = as_batch(self.dataset.batch(indices), self.n_inp)
+            kinds = batch.kinds or tuple(self.kinds or getattr(self.dataset, "kinds", None) or map(kind_of, batch))
+            return replace(batch, kinds=kinds, indices=indices)
         samples: list[Any] = [self.sample(index, epoch) for index in indices]
         for function in self.before_batch:
             samples = function(samples)
@@ -86,35 +97,90 @@ class BatchMaker:
         name = getattr(self.dataset, "name", None)
         return name(index) if callable(name) else f"item {index}"
 
-    @property
-    def is_random(self) -> bool:
-        """Whether the samples differ from epoch to epoch."""
-        return any(t.is_random(self.training) for t in self.item_tfms if isinstance(t, Augment))
+    def may_keep(self, sure: bool) -> bool:
+        """Whether the samples may be kept from one epoch for the next: whether they involve no chance.
+
+        Code that is not flambeau's own counts as random in training, unless the user is `sure`.
+        """
+        if self.before_batch or makes_batches(self.dataset):
+            return False
+        if any(t.is_random(self.training) for t in self.item_tfms if isinstance(t, Augment) or not sure):
+            return False
+        if sure or not self.training or isinstance(self.dataset, list | tuple | torch.utils.data.TensorDataset):
+            return True
+        draws = getattr(self.dataset, "is_random", None)
+        return draws is not None and not draws(self.training)
 
 
-class _WorkerSource(torch.utils.data.Dataset[Batch]):
+def makes_batches(dataset: Any) -> bool:
+    """Whether a data set has a `batch(indices)` method, which makes whole batches itself."""
+    code = getattr(getattr(type(dataset), "batch", None), "__code__", None)
+    # the data sets of Hugging Face have a `batch(batch_size)`, which is another thing
+    return code is not None and "batch_size" not in code.co_varnames[: code.co_argcount]
+
+
+class _WorkerSource(torch.utils.data.Dataset[Batch | FlambeauError]):
     """The batch maker as torch's loader wants it; a request carries its epoch, so workers can stay alive."""
 
     def __init__(self, maker: BatchMaker) -> None:
         self.maker = maker
 
-    def __getitem__(self, request: tuple[int, list[int]]) -> Batch:
+    def __getitem__(self, request: tuple[int, list[int]]) -> Batch | FlambeauError:
         epoch, indices = request
-        return self.maker.batch(indices, epoch)
+        try:
+            return self.maker.batch(indices, epoch)
+        except FlambeauError as error:
+            # as a value it reaches the user in its own words, without the worker's traceback around them
+            return type(error)(str(error))
+
+
+class _Workers:
+    """Worker processes that stay alive from epoch to epoch."""
+
+    def __init__(self, maker: BatchMaker, n_workers: int, method: str, pin_memory: bool) -> None:
+        self.requests = _Requests()
+        self.loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(
+            _WorkerSource(maker),
+            batch_size=None,
+            sampler=self.requests,
+            num_workers=n_workers,
+            persistent_workers=True,
+            pin_memory=pin_memory,
+            multiprocessing_context=method,
+        )
+
+    def batches(self, index_batches: Iterator[list[int]], epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch.
+
+        Raises:
+            FlambeauError: what a worker ran into, or that another epoch was begun before this one was done.
+        """
+        requests = ((epoch, indices) for indices in index_batches)
+        self.requests.coming = requests
+        assert self.loader is not None
+        for batch in self.loader:
+            if isinstance(batch, FlambeauError):
+                raise batch
+            if self.requests.coming is not requests:
+                raise ArgumentError(
+                    "This loader was started a second time before its first round ended, and its worker processes "
+                    "serve one round at a time. Make another loader with dl.new(), or use num_workers=0."
+                )
+            yield batch
+
+    def stop(self) -> None:
+        """End the processes: torch does so when its loader is let go."""
+        self.loader = None
 
 
 class _Requests:
-    """The requests of the coming epoch, read by torch's loader from the one that owns it."""
+    """What the workers are to make in the coming epoch, as torch's loader asks for it."""
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader = loader
+    def __init__(self) -> None:
+        self.coming: Iterator[tuple[int, list[int]]] = iter(())
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        epoch = self.loader.epoch
-        return ((epoch, indices) for indices in self.loader.index_batches())
-
-    def __len__(self) -> int:
-        return len(self.loader)
+        return self.coming
 
 
 class DataLoader:
@@ -127,15 +193,18 @@ class DataLoader:
         drop_last: leave out a last batch that is not full.
         num_workers: processes that make batches; None: none on the CPU, where the training itself wants the cores,
             else one a core up to 16.
-        after_item: item transforms; `before_batch`: functions of a list of samples; `after_batch`: batch transforms.
+        after_item: item transforms; `before_batch`: functions of a list of samples, which may pad but not reorder
+            them; `after_batch`: batch transforms.
         order: `order(n, chance)` gives the indices of an epoch (weighted, sorted by length, ...), instead of shuffle.
         training: whether augmentation is on; as `shuffle` unless the data set knows its half.
         cache: "auto" keeps the collated items of the first epoch in memory where no chance is involved and they fit;
-            "none" reads them anew each epoch.
+            "memory" does so too where functions of your own, which may draw, are among the transforms; "none" reads
+            the items anew each epoch.
+        start_method: how worker processes begin: "fork", "spawn" or "forkserver"; None: Python's own choice.
 
     Raises:
         EmptyError: the data set is empty.
-        ArgumentError: the batch is larger than a data set whose last batch is dropped.
+        ArgumentError: the batch is larger than a data set whose last batch is dropped, or the settings do not fit.
     """
 
     def __init__(
@@ -162,8 +231,15 @@ class DataLoader:
         bs = bs if batch_size is None else batch_size
         if not isinstance(bs, int) or bs < 1:
             raise ArgumentError(f"bs must be a whole number of items a batch, at least 1; got {bs!r}.")
-        if cache not in ("auto", "none"):
-            raise ArgumentError(f"cache must be 'auto' or 'none', got {cache!r}.")
+        if cache not in CACHES:
+            raise unknown_name("cache", cache, CACHES)
+        if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
+            raise ArgumentError(f"num_workers must be a number of processes, 0 or more; got {num_workers!r}.")
+        if not hasattr(dataset, "__len__"):
+            raise ArgumentError(
+                f"A loader needs a data set with a length, and a {type(dataset).__name__} has none. Make a list of it, "
+                "or give DataLoaders an iterable of batches instead."
+            )
         half = getattr(dataset, "split_idx", None)
         training = training if training is not None else (half == TRAIN if half is not None else shuffle)
         functions = before_batch if isinstance(before_batch, list | tuple) else [before_batch] if before_batch else []
@@ -175,6 +251,11 @@ class DataLoader:
             training,
             random.getrandbits(32) if seed is None else seed,
         )
+        if makes_batches(dataset) and (self.maker.item_tfms or functions):
+            raise ArgumentError(
+                f"A {type(dataset).__name__} makes whole batches itself, so there are no single items for after_item "
+                "or before_batch to work on. Use after_batch."
+            )
         self.bs, self.shuffle, self.drop_last, self.num_workers = bs, shuffle, drop_last, num_workers
         self.batch_tfms = as_transforms(after_batch)
         self.device = torch.device(device) if device is not None else default_device()
@@ -193,7 +274,7 @@ class DataLoader:
         """Drop what was prepared for an earlier setting."""
         self._plan: tuple[BatchMaker, list[Transform]] | None = None
         self._kept: BatchCache | None = None
-        self._workers: Any = None
+        self._workers: _Workers | None = None
 
     # what it holds
 
@@ -250,64 +331,66 @@ class DataLoader:
         return torch.randperm(self.n, generator=generator).tolist()
 
     def index_batches(self) -> Iterator[list[int]]:
-        """Yield the indices of each batch of an epoch."""
-        indices = iter(self.get_idxs())
-        for _ in range(len(self)):
-            batch = [int(index) for index in islice(indices, self.bs)]
-            if not batch or (self.drop_last and len(batch) < self.bs):
-                return
-            yield batch
+        """Return the indices of each batch of the coming epoch."""
+        return _cut(self.get_idxs(), len(self), self.bs, self.drop_last)
 
     # the batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch
+        epoch, index_batches = self.epoch, self.index_batches()
+        # counted at the start, so that an epoch which is broken off is not served a second time
+        self.epoch += 1
         maker, batch_tfms = self._prepared()
-        workers = self._n_workers(maker)
-        made = self._from_workers(maker, workers) if workers else self._from_here(maker)
-        for batch in made:
-            yield self._finished(batch, batch_tfms, epoch)
-        self.epoch = epoch + 1
-
-    def _from_here(self, maker: BatchMaker) -> Iterator[Batch]:
         kept = self._cache(maker)
-        epoch = self.epoch
-        for indices in self.index_batches():
-            yield kept.batch(indices, epoch) if kept is not None else maker.batch(indices, epoch)
+        workers = self._n_workers(maker, kept)
+        made = self._from_workers if workers else self._from_here
+        for batch in made(maker, kept, workers, index_batches, epoch):
+            yield self._finished(batch, batch_tfms, epoch)
 
-    def _from_workers(self, maker: BatchMaker, workers: int) -> Iterator[Batch]:
+    def _from_here(
+        self, maker: BatchMaker, kept: BatchCache | None, workers: int, index_batches: Iterator[list[int]], epoch: int
+    ) -> Iterator[Batch]:
+        make = maker.batch if kept is None else kept.batch
+        return (make(indices, epoch) for indices in index_batches)
+
+    def _from_workers(
+        self, maker: BatchMaker, kept: BatchCache | None, workers: int, index_batches: Iterator[list[int]], epoch: int
+    ) -> Iterator[Batch]:
+        method = self.start_method or torch.multiprocessing.get_start_method()
         if self._workers is None:
-            method = self.start_method or multiprocessing.get_start_method()
             if method != "fork" and hasattr(maker.dataset, "with_values_read"):
                 maker = copy(maker)
-                maker.sample_kinds(maker.dataset[0] if isinstance(maker.dataset[0], tuple) else (maker.dataset[0],))
+                maker.kinds = list(maker.dataset.kinds)
                 maker.dataset = maker.dataset.with_values_read()
-            self._workers = torch.utils.data.DataLoader(
-                _WorkerSource(maker),
-                batch_size=None,
-                sampler=_Requests(self),
-                num_workers=workers,
-                persistent_workers=True,
-                pin_memory=self.pin_memory if self.pin_memory is not None else self.device.type == "cuda",
-                multiprocessing_context=method,
-            )
+            pin_memory = self.pin_memory if self.pin_memory is not None else self.device.type == "cuda"
+            self._workers = _Workers(maker, workers, method, pin_memory)
+        serving = self._workers
         try:
-            yield from self._workers
-        except (AttributeError, TypeError) as error:
-            if "pickle" not in str(error):
+            for batch in serving.batches(index_batches, epoch):
+                if kept is not None and batch.indices is not None:
+                    kept.keep(batch, batch.indices)
+                yield batch
+        except Exception as error:
+            # at once: where the error's traceback is the last to hold them, each process is waited for five seconds
+            serving.stop()
+            self._workers = None
+            if isinstance(error, FlambeauError) or "pickle" not in f"{type(error).__name__} {error}".lower():
                 raise
             raise ArgumentError(
-                f"Worker processes started by '{self.start_method or multiprocessing.get_start_method()}' cannot take the "
-                f"loader along: {error}. Use num_workers=0, or define the functions among the transforms in a module "
-                "instead of a notebook cell or lambda."
+                f"Worker processes started by {method!r} cannot take the loader along: {error}. Use num_workers=0, or "
+                "define the functions among the transforms in a module instead of a notebook cell or lambda."
             ) from error
 
-    def _n_workers(self, maker: BatchMaker) -> int:
-        if hasattr(maker.dataset, "batch"):
+    def _n_workers(self, maker: BatchMaker, kept: BatchCache | None) -> int:
+        if makes_batches(maker.dataset):
+            return 0
+        if kept is not None and 2 * kept.n_kept > self.n:
+            self._workers = None  # what little is missing is made here
             return 0
         if self.num_workers is not None:
             return self.num_workers
-        return 0 if self.device.type == "cpu" else min(MAX_WORKERS, os.cpu_count() or 1)
+        in_memory = isinstance(maker.dataset, list | tuple | torch.utils.data.TensorDataset)
+        return 0 if in_memory or self.device.type == "cpu" else min(MAX_WORKERS, os.cpu_count() or 1)
 
     def _prepared(self) -> tuple[BatchMaker, list[Transform]]:
         """Return the maker and batch transforms as they run here: fused into one pass where batches stay on the CPU."""
@@ -323,7 +406,7 @@ class DataLoader:
         return self._plan
 
     def _cache(self, maker: BatchMaker) -> BatchCache | None:
-        if self.cache == "none" or maker.is_random or maker.before_batch or hasattr(maker.dataset, "batch"):
+        if self.cache == "none" or not maker.may_keep(sure=self.cache == "memory"):
             return None
         if self._kept is None:
             self._kept = BatchCache(maker.batch, self.n, memory_budget())
@@ -344,14 +427,17 @@ class DataLoader:
     def one_batch(self) -> Batch:
         """Return the first batch of the coming epoch, which is not used up by it."""
         maker, batch_tfms = self._prepared()
-        for indices in self.index_batches():
-            return self._finished(maker.batch(indices, self.epoch), batch_tfms, self.epoch)
-        raise EmptyError("The loader has no batch to give.")
+        indices = next(self.index_batches(), None)
+        if indices is None:
+            raise EmptyError("The loader has no batch to give: its order of items is empty.")
+        return self._finished(maker.batch(indices, self.epoch), batch_tfms, self.epoch)
 
     def prepare(self, samples_of: Sequence[Any]) -> Batch:
         """Return one batch of all the given items, as in validation: the way of a prediction."""
         dataset = self.dataset.with_items(samples_of, self.n_inp)
-        loader = self.new(dataset, bs=len(samples_of), shuffle=False, drop_last=False, training=False, num_workers=0)
+        loader = self.new(
+            dataset, bs=len(samples_of), shuffle=False, drop_last=False, training=False, num_workers=0, order=None
+        )
         return loader.one_batch()
 
     # other loaders like this one
@@ -376,9 +462,9 @@ class DataLoader:
             "pin_memory": self.pin_memory,
             "start_method": self.start_method,
         }
-        unknown = set(changes) - set(settings)
-        if unknown:
-            raise ArgumentError(f"A loader has no setting {', '.join(sorted(unknown))}; it has {', '.join(settings)}.")
+        for name in changes:
+            if name not in settings:
+                raise unknown_name("setting of a loader", name, settings)
         loader = type(self)(dataset, **{**settings, **changes})
         if dataset is self.dataset or len(getattr(dataset, "pipelines", ())) == len(
             getattr(self.dataset, "pipelines", (None,))
@@ -396,61 +482,77 @@ class DataLoader:
 
     def decode(self, batch: Any) -> tuple[Any, ...]:
         """Undo the batch transforms on a batch or a tuple of columns."""
-        columns = tuple(batch)
-        kinds = self.kinds
+        columns, kinds = tuple(batch), self._kinds_of(batch)
         for transform in reversed(self.batch_tfms):
-            columns = tuple(transform.decode_column(v, k) for v, k in zip(columns, kinds, strict=False))
+            columns = tuple(transform.decode_column(value, kind) for value, kind in zip(columns, kinds, strict=True))
         return columns
+
+    def _kinds_of(self, batch: Any) -> Sequence[Kind]:
+        known = batch.kinds if isinstance(batch, Batch) and batch.kinds else self.kinds
+        return Batch(tuple(batch), kinds=tuple(known)).all_kinds
 
     def decode_batch(self, batch: Any, max_n: int = 9) -> list[tuple[Any, ...]]:
         """Return up to `max_n` samples of a batch as a person would write them: pictures and labels."""
-        columns = self.decode(batch)
-        n = min(max_n, len(columns[0]))
+        kinds = self._kinds_of(batch)
         return [
-            tuple(kind.decoded(_one(column, i)) for column, kind in zip(columns, self.kinds, strict=False))
-            for i in range(n)
+            tuple(kind.decoded(value) for value, kind in zip(sample, kinds, strict=True))
+            for sample in self._samples_of(batch, max_n)
         ]
+
+    def _samples_of(self, batch: Any, max_n: int) -> list[tuple[Any, ...]]:
+        columns = self.decode(batch)
+        n_items = min(max_n, Batch(columns).n_items)
+        return [tuple(item_of(column, place) for column in columns) for place in range(n_items)]
 
     def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> Any:
         """Draw samples of a batch as the model will see them; `unique` shows one item under different augmentation."""
         from flambeau.data.show import show_samples
 
+        if options.get("nrows") and options.get("ncols"):
+            max_n = options["nrows"] * options["ncols"]
         if unique:
-            made = []
-            for epoch in range(max_n):
-                maker, batch_tfms = self._prepared()
-                index = next(iter(self.get_idxs())) if not made else made[0].indices[0]
-                made.append(self._finished(maker.batch([int(index)], epoch), batch_tfms, epoch))
-            rows = [tuple(_one(c, 0) for c in self.decode(batch)) for batch in made]
-            return show_samples(rows, made[0].kinds, max_n=max_n, **options)
+            maker, batch_tfms = self._prepared()
+            index = int(next(iter(self.get_idxs())))
+            made = [self._finished(maker.batch([index], epoch), batch_tfms, epoch) for epoch in range(max_n)]
+            samples = [self._samples_of(batch, 1)[0] for batch in made]
+            return show_samples(samples, self._kinds_of(made[0]), max_n=max_n, **options)
         batch = b if b is not None else self.one_batch()
-        columns = self.decode(batch)
-        rows = [tuple(_one(column, i) for column in columns) for i in range(min(max_n, len(columns[0])))]
-        kinds = batch.kinds if isinstance(batch, Batch) and batch.kinds else self.kinds
-        return show_samples(rows, kinds, max_n=max_n, **options)
+        return show_samples(self._samples_of(batch, max_n), self._kinds_of(batch), max_n=max_n, **options)
 
     def __repr__(self) -> str:
         half = "training" if self.training else "validation"
         return f"{type(self).__name__} ({half}): {self.n} items, {len(self)} batches of {self.bs} on {self.device}"
 
 
-def _one(column: Any, place: int) -> Any:
-    value = column[place]
-    return value.detach().cpu() if isinstance(value, Tensor) else value
+def _cut(order: Iterable[int], n_batches: int, bs: int, drop_last: bool) -> Iterator[list[int]]:
+    # no method: a half-used iterator that held its loader would keep worker processes alive
+    indices = iter(order)
+    for _ in range(n_batches):
+        batch = [int(index) for index in islice(indices, bs)]
+        if not batch or (drop_last and len(batch) < bs):
+            return
+        yield batch
 
 
 def check_one_batch(loader: DataLoader) -> Batch:
     """Make one item and one batch before any training, so that a mistake is told where it happened.
 
     Raises:
-        DataError: with the stage that failed in front.
+        FlambeauError: with the stage that failed in front.
     """
+    maker, _ = loader._prepared()
+    if not makes_batches(maker.dataset):
+        first = int(next(iter(loader.get_idxs())))
+        _tried("one item", lambda: maker.sample(first, loader.epoch))
+    return _tried("one batch", loader.one_batch)
+
+
+def _tried(what: str, make: Callable[[], Any]) -> Any:
     try:
-        maker, _ = loader._prepared()
-        maker.sample(int(next(iter(loader.get_idxs()))), loader.epoch)
+        return make()
     except FlambeauError as error:
-        raise type(error)(f"While trying one item: {error}") from error
-    try:
-        return loader.one_batch()
-    except FlambeauError as error:
-        raise type(error)(f"While trying one batch: {error}") from error
+        raise type(error)(f"While trying {what}: {error}") from error
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise DataError(f"While trying {what}: {type(error).__name__}: {error}") from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau.data.kinds import Kind, kind_of
 from flambeau.data.transform import Transform, as_transforms
+from flambeau.foundation.errors import DataError, FlambeauError
 
 
 class Pipeline:
@@ -19,8 +20,7 @@ class Pipeline:
     def setup(self, items: Sequence[Any], name: Callable[[int], str] | None = None) -> None:
         """Let each transform that learns from items see them, as encoded by the transforms before it."""
         for place, transform in enumerate(self.transforms):
-            cls = type(transform)
-            if cls.setups is not Transform.setups or cls.setup is not Transform.setup:
+            if transform.learns:
                 transform.setup(EncodedItems(items, self.transforms[:place], name), train_setup=True)
 
     def __call__(self, x: Any) -> Any:
@@ -41,6 +41,10 @@ class Pipeline:
                 return transform.kind
         return kind_of(value)
 
+    def is_random(self, training: bool) -> bool:
+        """Whether some transform's outcome may depend on chance."""
+        return any(transform.is_random(training) for transform in self.transforms)
+
     def __getitem__(self, place: int) -> Transform:
         return self.transforms[place]
 
@@ -52,6 +56,18 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"Pipeline: {' -> '.join(transform.name for transform in self.transforms)}"
+
+
+def raise_located(error: Exception, name: str) -> NoReturn:
+    """Raise an error that came while an item was read as one of flambeau's family that names the item."""
+    if not isinstance(error, FlambeauError):
+        raise DataError(
+            f"Reading {name} failed: {type(error).__name__}: {error}. "
+            "Look at the functions given as get_x, get_y or transforms."
+        ) from error
+    if name in str(error):
+        raise error
+    raise type(error)(f"{error} This was {name}.") from error
 
 
 class EncodedItems(Sequence[Any]):
@@ -67,8 +83,11 @@ class EncodedItems(Sequence[Any]):
 
     def __getitem__(self, place: Any) -> Any:
         value = self.items[place]
-        for transform in self.transforms:
-            value = transform(value, None)
+        try:
+            for transform in self.transforms:
+                value = transform(value, None)
+        except Exception as error:
+            raise_located(error, self.name(place))
         return value
 
     def __iter__(self) -> Iterator[Any]:

@@ -62,7 +62,6 @@ def show_samples(
     nrows: int | None = None,
     ncols: int | None = None,
     figsize: tuple[float, float] | None = None,
-    show: bool = True,
     **options: Any,
 ) -> Drawing | pd.DataFrame:
     """Draw samples in a grid, or give them as a table when no column is a picture."""
@@ -110,7 +109,10 @@ def show_results(
 
     Targets that are drawn (masks, points, pictures) stand left, their predictions right.
     """
-    notes = notes if notes is not None else [""] * len(inputs)
+    if nrows and ncols:
+        inputs = inputs[: nrows * ncols]
+    n = len(inputs)
+    targets, predictions, notes = targets[:n], predictions[:n], notes[:n] if notes is not None else [""] * n
     if not any(kind.draws for kind in input_kinds):
         table = as_table([(*x, *y, *p) for x, y, p in zip(inputs, targets, predictions, strict=True)],
                          [*input_kinds, *target_kinds, *target_kinds])
@@ -118,8 +120,8 @@ def show_results(
         names += [f"{role}" for role in ("actual", "predicted") for _ in target_kinds]
         table.columns = names
         return table
-    drawn = any(_drawn_on_picture(kind) for kind in target_kinds)
-    n_wide = pictures_side_by_side(input_kinds) * (2 if drawn else 1)
+    drawn = any(kind.draws or kind.overlays for kind in target_kinds)
+    n_wide = 2 * pictures_side_by_side([*input_kinds, *target_kinds]) if drawn else pictures_side_by_side(input_kinds)
     axes = grid(len(inputs), nrows, ncols, figsize, n_wide)
     for place, (x, y, prediction, note) in enumerate(zip(inputs, targets, predictions, notes, strict=True)):
         own = axes[place * n_wide : (place + 1) * n_wide]
@@ -137,12 +139,8 @@ def show_results(
             own[0].set_title(words, fontsize=9, color=RIGHT if said == guess else WRONG)
     figure = axes[0].figure
     if not drawn:
-        figure.suptitle(titles, fontsize=10)  # type: ignore[union-attr]
+        figure.suptitle(titles, fontsize=10)
     return Drawing(figure)  # type: ignore[arg-type]
-
-
-def _drawn_on_picture(kind: Kind) -> bool:
-    return kind.draws or type(kind).__name__ == "Points"
 
 
 def as_table(samples: Sequence[Sequence[Any]], kinds: Sequence[Kind]) -> pd.DataFrame:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from flambeau.data.batch import Batch
+from flambeau.data.batch import Batch, as_batch
 from flambeau.data.chance import loose_chance
 from flambeau.data.kinds import Kind, Picture, kind_of
 from flambeau.foundation.errors import ArgumentError
@@ -25,7 +26,8 @@ class Transform:
     """A reversible step on one value: override `encodes`, and `decodes` where it can be undone.
 
     `Transform(function)` and `@Transform` wrap a plain function. `split_idx` limits a transform to training (0) or
-    validation (1); `order` sorts transforms of one stage. Lists are walked and tuples rebuilt element by element.
+    validation (1); `order` sorts transforms of one stage. Tuples are encoded element by element and keep their class,
+    unless the annotation of `encodes` asks for a tuple.
     """
 
     order: int = 0
@@ -52,12 +54,26 @@ class Transform:
     @property
     def name(self) -> str:
         """The transform's name: its class, or the function it wraps."""
-        return _function_name(self.encodes) if "encodes" in self.__dict__ else type(self).__name__
+        return function_name(self.encodes) if "encodes" in self.__dict__ else type(self).__name__
 
     @property
     def kind(self) -> Kind | None:
         """The kind of the values that this transform makes, where it is not told by their class."""
         return None
+
+    def is_random(self, training: bool) -> bool:
+        """Whether the outcome may depend on chance, so that an epoch must not be kept in memory.
+
+        Of flambeau's own transforms only those of class `Augment` draw. What a user's code does nobody knows here, so
+        in training it counts as random.
+        """
+        code = self.encodes if "encodes" in self.__dict__ else type(self)
+        return training and not is_own_code(code)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the transform learns something from data."""
+        return type(self).setups is not Transform.setups or type(self).setup is not Transform.setup
 
     def setup(self, items: Any = None, train_setup: bool = False) -> None:
         """Learn from the training items whatever the transform needs (a vocabulary, a mean)."""
@@ -129,10 +145,23 @@ class Transform:
 
 
 class ItemTransform(Transform):
-    """A transform of whole samples: `encodes` gets the tuple, not its parts."""
+    """A transform of whole samples or batches: `encodes` gets the tuple of all columns, not its parts.
+
+    On a batch it may add or remove targets: what it returns are the new columns.
+    """
 
     def _on_parts(self, function: Callable[[Any], Any], x: Any) -> Any:
         return function(x)
+
+    def on_batch(self, batch: Batch, chances: Sequence[random.Random] | None, training: bool) -> Batch:
+        if self.split_idx is not None and self.split_idx != (TRAIN if training else VALID):
+            return batch
+        n_inputs = len(batch.inputs)
+        encoded = as_batch(self.encodes(batch.columns), n_inputs)
+        return replace(encoded, kinds=encoded.kinds or batch.kinds, indices=batch.indices)
+
+    def decode_column(self, value: Any, kind: Kind) -> Any:
+        return value
 
 
 class Augment(Transform):
@@ -236,15 +265,29 @@ def _read_annotation(function: Any) -> tuple[type, ...] | None:
         return None
     try:
         hints = get_type_hints(function)
-    except (NameError, TypeError):
+    except (NameError, TypeError, AttributeError, SyntaxError):  # a name only a type checker knows
         hints = function.__annotations__
     annotation = hints.get(arguments[0])
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    classes = tuple(option for option in options if isinstance(option, type) and option not in (NoneType, Any, object))
-    return classes or None
+    classes = [get_origin(option) or option for option in options]  # tuple[int, int] is a tuple
+    if any(not isinstance(cls, type) or cls in (Any, object) for cls in classes):
+        return None
+    return tuple(cls for cls in classes if cls is not NoneType) or None
 
 
-def _function_name(function: Any) -> str:
+def is_own_code(code: Any) -> bool:
+    """Return whether a class, function or callable belongs to flambeau."""
+    while isinstance(code, partial):
+        code = code.func
+    owner = getattr(code, "__self__", None)
+    if owner is not None and not isinstance(owner, type):
+        code = type(owner)
+    module = getattr(code, "__module__", None) or type(code).__module__
+    return module.split(".")[0] == "flambeau"
+
+
+def function_name(function: Any) -> str:
+    """Return the name of a function as its author wrote it, inside partials too."""
     while isinstance(function, partial):
         function = function.func
     owner = getattr(function, "__self__", None)

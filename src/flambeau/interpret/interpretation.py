@@ -33,7 +33,13 @@ class Interpretation:
     def from_learner(
         cls, learn: Learner, ds_idx: int = 1, dl: Any = None, act: Callable[[Tensor], Tensor] | None = None
     ) -> Self:
-        """Measure a learner on a loader (default: validation)."""
+        """Measure a learner on a loader (default: validation).
+
+        Raises:
+            ArgumentError: the items have no targets, or the loss cannot tell items apart.
+        """
+        if len(learn.dls.kinds) <= learn.dls.n_inp:
+            raise ArgumentError("Interpreting needs targets to compare with, and these data have none.")
         target = learn.dls.kinds[learn.dls.n_inp]
         n_classes = len(getattr(target, "vocab", ())) if isinstance(target, Category) else 0
         n_classes = len(target.codes) if isinstance(target, Mask) else n_classes
@@ -109,14 +115,15 @@ class ClassificationInterpretation(Interpretation):
         super().__init__(learn, loader, measured)
         if measured.confusion is None:
             raise ArgumentError(
-                f"ClassificationInterpretation needs one class an item, but the target is a {type(self.target).__name__}. "
-                "Use Interpretation.from_learner, which shows top losses of any task."
+                f"ClassificationInterpretation needs one class an item; the target is a {type(self.target).__name__}. "
+                "Use  Interpretation.from_learner, which shows top losses of any task."
             )
 
     @property
     def vocab(self) -> list[str]:
         """The names of the classes."""
-        return [str(name) for name in getattr(self.target, "vocab", None) or getattr(self.target, "codes", ())]
+        names: tuple[Any, ...] = getattr(self.target, "vocab", None) or getattr(self.target, "codes", ())
+        return [str(name) for name in names]
 
     def confusion_matrix(self) -> Any:
         """Return how often each class (row) was taken for each class (column), as an integer array."""
@@ -152,8 +159,8 @@ class ClassificationInterpretation(Interpretation):
                     if not counts[row, column]:
                         continue
                     words = f"{shown[row, column]:.{norm_dec}f}" if normalize else f"{counts[row, column]}"
-                    light = shown[row, column] > shown.max() / 2
-                    ax.text(column, row, words, ha="center", va="center", color="white" if light else "black", fontsize=9)
+                    ink = "white" if shown[row, column] > shown.max() / 2 else "black"
+                    ax.text(column, row, words, ha="center", va="center", color=ink, fontsize=9)
         return Drawing(figure)
 
     def most_confused(self, min_val: int = 1) -> list[tuple[str, str, int]]:

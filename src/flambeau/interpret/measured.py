@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from flambeau.nn.losses import unreduced
+from flambeau.data.loaders import DataLoader
 from flambeau.train.callback import Callback
-from flambeau.train.inference import loader_for, run
+from flambeau.train.inference import loader_for, losses_of_items, run
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """The losses, answers, targets and probabilities of all items, in the loader's order.
+    """The losses, answers, targets and probabilities of all items, in their order.
 
     `answers` and `targets` are (n,) for classes; for masks, many labels and numbers they are None (too large to keep),
     and `confusion` counts pixels.
@@ -49,18 +49,22 @@ class _Measure(Callback):
         self.targets: list[Tensor] = []
         self.probabilities: list[Tensor] = []
         self.counts: Tensor | None = None
+        self.indices: list[int] = []
 
     def after_batch(self) -> None:
         learn = self.learn
-        with unreduced(learn.loss_func) as per_item:
-            self.losses.append(per_item(learn.pred, *learn.yb).detach().cpu())
+        if learn.pred is None:  # a callback cancelled the batch
+            return
+        self.losses.append(losses_of_items(learn))
+        self.indices += [int(index) for index in learn.batch.indices or ()]
         if not self.n_classes:
             return
         activated = self.act(learn.pred.detach())
         answers = learn.decodes(activated)
         target = learn.yb[0].long()
-        if answers.shape != target.shape:
+        if answers.numel() != target.numel():
             return
+        target = target.reshape(answers.shape)
         pairs = (target.reshape(-1) * self.n_classes + answers.reshape(-1).long()).cpu()
         known = (target.reshape(-1) >= 0).cpu() & (target.reshape(-1) < self.n_classes).cpu()
         counts = torch.bincount(pairs[known], minlength=self.n_classes**2)
@@ -75,19 +79,24 @@ class _Measure(Callback):
 def measure(
     learn: Learner, ds_idx: int, dl: Any, act: Callable[[Tensor], Tensor] | None, n_classes: int
 ) -> tuple[Any, Measured]:
-    """Run the learner over a loader once and return the loader and what was measured."""
+    """Run the learner over a loader once and return the loader, in the items' order, and what was measured."""
     loader = loader_for(learn, ds_idx, dl)
+    if isinstance(loader, DataLoader):
+        # each item once, so that a place among the losses is the place of its item
+        loader = loader.new(shuffle=False, order=None)
     noted = _Measure(learn, act, n_classes)
-    metrics, learn.metrics = learn.metrics, []
-    try:
-        run(learn, loader, [noted])
-    finally:
-        learn.metrics = metrics
-    counts = noted.counts
+    run(learn, loader, [noted])
+    counts, order = noted.counts, torch.tensor(noted.indices).argsort(stable=True)
+
+    def joined(parts: list[Tensor]) -> Tensor | None:
+        whole = torch.cat(parts) if parts else None
+        return whole[order] if whole is not None and len(order) == len(whole) else whole
+
+    losses = joined(noted.losses)
     return loader, Measured(
-        torch.cat(noted.losses),
-        torch.cat(noted.answers) if noted.answers else None,
-        torch.cat(noted.targets) if noted.targets else None,
-        torch.cat(noted.probabilities) if noted.probabilities else None,
+        losses if losses is not None else torch.empty(0),
+        joined(noted.answers),
+        joined(noted.targets),
+        joined(noted.probabilities),
         None if counts is None else counts.reshape(n_classes, n_classes),
     )

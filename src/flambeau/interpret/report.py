@@ -13,6 +13,7 @@ from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
 from flambeau.data.kinds import Category
+from flambeau.data.loaders import DataLoader
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.paths import Path, atomic_write
 from flambeau.interpret.interpretation import ClassificationInterpretation, Interpretation
@@ -37,7 +38,8 @@ p { margin: .4rem 0 1rem; } .soft { color: var(--soft); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .3rem .9rem; border-bottom: 1px solid var(--line); } th { color: var(--soft); }
 img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .6rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; overflow-x: auto; }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem;
+  overflow-x: auto; }
 """
 
 
@@ -68,21 +70,26 @@ def write_report(
         interpretation = _interpret(learn)
     final = history.iloc[-1].to_dict() if len(history) else {}
     report = Report(folder, folder / "report.html", values={k: float(v) for k, v in final.items()})
-    drawings = [("batch", "A batch, as the model saw it in training", learn.dls.show_batch(max_n=16))]
+    drawings: list[tuple[str, str, Any]] = []
+    ours = isinstance(learn.dls.train, DataLoader)  # a plain loader does not know how its items look
+    if ours:
+        drawings.append(("batch", "A batch, as the model saw it in training", learn.dls.show_batch(max_n=16)))
     if learn.recorder.losses:
         drawings.append(("losses", "The loss over the last training", learn.recorder.plot_loss()))
     if isinstance(interpretation, ClassificationInterpretation):
         drawings.append(("confusion", "Which classes were taken for which", interpretation.plot_confusion_matrix()))
-    top = interpretation.plot_top_losses(N_TOP_LOSSES)
-    drawings.append(("top_losses", "Where the model was most wrong (actual, then predicted)", top))
+    if ours:
+        top = interpretation.plot_top_losses(N_TOP_LOSSES)
+        drawings.append(("top_losses", "Where the model was most wrong (actual, then predicted)", top))
     sections = []
     for name, caption, drawing in drawings:
         if isinstance(drawing, Drawing):
-            report.pictures[name] = drawing.save(folder / "pictures" / f"{name}.png", dpi=110)
+            report.pictures[name] = Path(drawing.save(folder / "pictures" / f"{name}.png", dpi=110))
             drawing.close()
             sections.append(_picture_section(caption, report.pictures[name]))
         else:
-            sections.append(f"<h2>{html.escape(caption)}</h2><div class=scroll>{drawing.to_html(index=False, border=0)}</div>")
+            table = drawing.to_html(index=False, border=0)
+            sections.append(f"<h2>{html.escape(caption)}</h2><div class=scroll>{table}</div>")
     if isinstance(interpretation, ClassificationInterpretation):
         sections.append(f"<h2>Class by class</h2><pre>{html.escape(interpretation.classification_report())}</pre>")
     if commands:
@@ -107,7 +114,7 @@ def _picture_section(caption: str, path: Path) -> str:
 def _page(title: str, about: str, history: Any, values: dict[str, float], sections: list[str]) -> str:
     shown = {k: v for k, v in values.items() if k not in ("fit", "epoch", "time")}
     figures = "".join(
-        f"<div class=figure><b>{_figure(name, value)}</b><span class=soft>{html.escape(name.replace('_', ' '))}</span></div>"
+        f"<div class=figure><b>{_figure(name, value)}</b><span class=soft>{html.escape(_spaced(name))}</span></div>"
         for name, value in shown.items()
     )
     table = history.to_html(index=False, border=0, float_format=lambda number: f"{number:.4f}")
@@ -117,6 +124,10 @@ def _page(title: str, about: str, history: Any, values: dict[str, float], sectio
         f"<p class=soft>{html.escape(about)}</p><div class=figures>{figures}</div>"
         f"<h2>Epoch by epoch</h2><div class=scroll>{table}</div>{''.join(sections)}</main></html>\n"
     )
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _figure(name: str, value: float) -> str:

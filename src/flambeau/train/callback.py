@@ -44,7 +44,7 @@ class CancelBackwardException(Exception):
 
 
 class CancelStepException(Exception):
-    """Skip the optimizer step (a callback did it, or it must wait)."""
+    """Skip the optimizer step (a callback did it); the gradients are cleared. To keep them, cancel the batch."""
 
 
 EVENTS = (
@@ -57,8 +57,9 @@ EVENTS = (
 class Callback:
     """Code that runs at the training's events; override the ones you need.
 
-    `order` sorts callbacks within an event (default 0, the recorder 50, the progress display 60). With `run_train` or
-    `run_valid` False a callback is left out while training or validating. An event nobody overrides costs nothing.
+    `order` sorts callbacks within an event (default 0; mixed precision -10, schedules 10, the recorder 50, the progress
+    display 60). With `run_train` or `run_valid` False a callback sees no batches of training or of validation; the
+    events around them reach it. An event nobody overrides costs nothing.
     """
 
     order: int = 0
@@ -172,13 +173,14 @@ class Callback:
 
     @property
     def pred(self) -> Any:
-        """What the model answered."""
+        """What the model answered (None before it did)."""
         return self.learn.pred
 
     @property
     def loss(self) -> Tensor:
-        """The batch's loss."""
-        return self.learn.loss
+        """The batch's loss (None before it is known)."""
+        loss: Tensor = self.learn.loss
+        return loss
 
     @property
     def training(self) -> bool:

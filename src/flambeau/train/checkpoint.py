@@ -6,11 +6,13 @@ rest (hyper-parameters, versions) as JSON in the file's header. Reading it can r
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,18 +22,28 @@ from flambeau.foundation.paths import Path, atomic_write
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
-HEADER = "flambeau"
+HEADER, CHECKSUM = "flambeau", "checksum"
+# settings of a torch optimizer that belong to the machine, not to the training
+MACHINE_SETTINGS = {"params", "fused", "foreach", "capturable", "differentiable"}
 SUFFIX = ".safetensors"
 WHAT_TO_DO = "load reads what learn.save wrote; load_learner reads what learn.export wrote."
 
 
-def write_tensors(path: AnyPath, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
-    """Write tensors and a JSON header to one safetensors file; a failure leaves the old file as it was."""
+def write_tensors(path: str | AnyPath, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    """Write tensors and a JSON header to one safetensors file; a failure leaves the old file as it was.
+
+    Raises:
+        ExportError: the header holds a value that JSON cannot.
+    """
     from safetensors.torch import save
 
+    try:
+        words = json.dumps(header, default=_as_json)
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"{path} cannot be written: {error}. Classes must be words or numbers.") from error
     # safetensors wants each tensor whole and alone in memory; tied weights are written once a name
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    payload = save(whole, metadata={HEADER: json.dumps(header)})
+    payload = save(whole, metadata={HEADER: words, CHECKSUM: _checksum(words, whole)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as file:
@@ -39,7 +51,23 @@ def write_tensors(path: AnyPath, tensors: Mapping[str, Tensor], header: Mapping[
     return path
 
 
-def read_tensors(path: AnyPath, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _as_json(value: Any) -> Any:
+    if isinstance(value, np.generic):  # labels of a data frame
+        return value.item()
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no form in JSON")
+
+
+def _checksum(words: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the header and of each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(words.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_tensors(path: str | AnyPath, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header of a file that flambeau wrote. Nothing in it is executed.
 
     Raises:
@@ -55,24 +83,25 @@ def read_tensors(path: AnyPath, expected_format: str) -> tuple[dict[str, Tensor]
         raise ExportError(f"There is no file {path}.{hint} {WHAT_TO_DO}")
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            metadata = file.metadata() or {}
+            header = json.loads(metadata.get(HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ExportError(
-            f"{path} is no flambeau file or is damaged ({error}). It was not executed. A file pickled by fastai or torch "
-            f"cannot be read: write it anew with learn.export. {WHAT_TO_DO}"
+            f"{path} is no flambeau file or is damaged ({error}). It was not executed. A file pickled by fastai or "
+            f"torch cannot be read: write it anew with learn.export. {WHAT_TO_DO}"
         ) from error
     found = header.get("format") if isinstance(header, dict) else None
+    if found is not None and metadata.get(CHECKSUM) != _checksum(metadata[HEADER], tensors):
+        raise ExportError(f"{path} is damaged: its contents are not those that were written. Copy or download it anew.")
     if found != expected_format:
-        raise ExportError(
-            f"{path} is {'a flambeau file of format ' + repr(found) if found else 'a safetensors file of another program'}, "
-            f"but {expected_format!r} was expected. {WHAT_TO_DO}"
-        )
+        what = f"a flambeau file of format {found!r}" if found else "a safetensors file of another program"
+        raise ExportError(f"{path} is {what}, but {expected_format!r} was expected. {WHAT_TO_DO}")
     return tensors, header
 
 
 def checkpoint_path(learn: Learner, file: str | AnyPath) -> Path:
-    """Return where a checkpoint of this name lives: under `path/model_dir`, with the suffix added when there is none."""
+    """Return where a checkpoint of this name lives: under `path/model_dir`, with a suffix if it has none."""
     path = Path(file)
     path = path if path.is_absolute() else learn.path / learn.model_dir / path
     return path if path.suffix else path.with_name(path.name + SUFFIX)
@@ -118,24 +147,27 @@ def load_weights(learn: Learner, file: str | AnyPath, with_opt: bool, strict: bo
         return
     learn.create_opt()
     optimizer = learn.optimizer
-    if kept["class"] != type(optimizer).__name__ or len(kept["groups"]) != len(optimizer.param_groups):
-        print(f"{file}: the optimizer's state was made by another optimizer or split, and is left out.")
-        return
-    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in kept["state"].items()}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": _as_torch(kept["groups"], optimizer)})
-
-
-def _as_torch(groups: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return groups read from JSON with torch's own types: betas are a tuple again, what JSON could not hold is kept."""
     own = optimizer.state_dict()["param_groups"]
-    return [
-        {**before, **{k: tuple(v) if isinstance(before.get(k), tuple) else v for k, v in group.items()}}
-        for before, group in zip(own, groups, strict=True)
-    ]
+    try:
+        state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in kept["state"].items()}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                state.setdefault(int(index), {})[key] = value
+        sizes = [len(group["params"]) for group in kept["groups"]]
+        if kept["class"] != type(optimizer).__name__ or sizes != [len(group["params"]) for group in own]:
+            print(f"{file}: the optimizer's state was made by another optimizer or split, and is left out.")
+            return
+        groups = [_as_torch(before, group) for before, group in zip(own, kept["groups"], strict=True)]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ExportError(f"The optimizer's state in {file} is misshapen: {error!r}. Try with_opt=False.") from error
+
+
+def _as_torch(before: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """Return a group with what was kept in JSON, as torch's own types: betas are a tuple again."""
+    read = {name: value for name, value in kept.items() if name not in MACHINE_SETTINGS}
+    return {**before, **{k: tuple(v) if isinstance(before.get(k), tuple) else v for k, v in read.items()}}
 
 
 def load_state(model: torch.nn.Module, weights: Mapping[str, Tensor], strict: bool, source: str) -> None:

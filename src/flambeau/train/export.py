@@ -1,7 +1,7 @@
 """Export: after reading it you know what one file must hold to predict anywhere, and that it holds no code.
 
-An export is a safetensors file: the model's weights, and in its header a JSON recipe of the columns, the transforms, the
-classes, the architecture and the loss. The label function, the splitter and the training items are not in it: they
+An export is a safetensors file: the model's weights, and in its header a JSON recipe of the columns, the transforms,
+the classes, the architecture and the loss. The label function, the splitter and the training items are not in it: they
 are needed to train, never to predict.
 """
 
@@ -24,6 +24,7 @@ from flambeau.foundation.errors import ExportError
 from flambeau.foundation.paths import Path
 from flambeau.train.checkpoint import load_state, read_tensors, write_tensors
 from flambeau.train.recipe import (
+    check_numbers,
     describe_column,
     describe_loss,
     describe_model,
@@ -80,7 +81,7 @@ def export(learn: Learner, fname: str | AnyPath) -> Path:
 def _left_out(header: Mapping[str, Any]) -> list[str]:
     parts = [*header["item_tfms"], *header["batch_tfms"], *(part for column in header["columns"] for part in column)]
     names = sorted({part["custom"] for part in parts if "custom" in part})
-    told = [f"Not in the export: your own transform {name!r}; load_learner takes it back in transforms=." for name in names]
+    told = [f"Not in the export: your own transform {n!r}; load_learner takes it back in transforms=." for n in names]
     if "custom" in header["model"]:
         told.append(f"Not in the export: the model's code ({header['model']['custom']}); give load_learner model=.")
     if "custom" in header["loss"]:
@@ -120,29 +121,49 @@ def read_export(
     Raises:
         ExportError: the file is no export, is damaged, or needs parts of the user's own that were not given.
     """
+    path = Path(path)
     tensors, header = read_tensors(path, FORMAT)
-    if header.get("format_version", 0) > FORMAT_VERSION:
-        raise ExportError(
-            f"{path} was written by a newer flambeau ({header.get('versions', {}).get('flambeau')}); upgrade to read it."
-        )
+    _check_version(path, header)
+    weights: dict[str, Tensor] = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     given = dict(transforms or {})
     try:
+        check_numbers([header["item_tfms"], header["batch_tfms"]])
         columns = [_pipeline(recipes, given) for recipes in header["columns"]]
         kinds = [rebuild_part(recipe, given) for recipe in header["kinds"]]
-        item_tfms = [rebuild_part(recipe, given) for recipe in header["item_tfms"]]
-        batch_tfms = [rebuild_part(recipe, given) for recipe in header["batch_tfms"]]
-        dataset = Datasets.template(columns, kinds, int(header["n_inp"]), int(header["c"]))
-        built = rebuild_model(header["model"], model)
+        n_inp = int(header["n_inp"])
+        if not 1 <= n_inp <= len(columns) or len(kinds) != len(columns) or not all(isinstance(k, Kind) for k in kinds):
+            raise ValueError(f"{n_inp} inputs of {len(columns)} columns and {len(kinds)} kinds")
+        loader = DataLoader(
+            Datasets.template(columns, kinds, n_inp, int(header["c"])),
+            int(header["bs"]),
+            after_item=[rebuild_part(recipe, given) for recipe in header["item_tfms"]],
+            after_batch=[rebuild_part(recipe, given) for recipe in header["batch_tfms"]],
+            device=device,
+            training=False,
+            seed=0,
+        )
+        built = rebuild_model(header["model"], model, weights)
         loss = rebuild_loss(header["loss"], loss_func)
-        bs = int(header["bs"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ExportError(f"{path} is no complete export: {error!r} is missing or misshapen. Nothing was run.") from error
-    weights: dict[str, Tensor] = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    except ExportError:
+        raise
+    except Exception as error:  # what a stranger wrote into a header can go wrong anywhere
+        raise ExportError(f"{path} is no complete export: {_words(error)}. Nothing in it was run.") from error
     load_state(built, weights, True, str(path))
     built.to(device).eval()
-    loader = DataLoader(dataset, bs, after_item=item_tfms, after_batch=batch_tfms, device=device, training=False, seed=0)
     loader.maker.kinds = kinds
     return Exported(built, loss, loader, header)
+
+
+def _check_version(path: AnyPath, header: Mapping[str, Any]) -> None:
+    version, versions = header.get("format_version"), header.get("versions")
+    if not isinstance(version, int) or not isinstance(versions, dict):
+        raise ExportError(f"{path} is no complete export: it does not tell which version wrote it.")
+    if version > FORMAT_VERSION:
+        raise ExportError(f"{path} was written by a newer flambeau ({versions.get('flambeau')}); upgrade to read it.")
+
+
+def _words(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
 
 
 def _pipeline(recipes: list[Any], given: Mapping[str, Any]) -> Pipeline:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from flambeau.data.batch import Batch
+from flambeau.data.batch import Batch, item_of
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.nested import apply
 from flambeau.nn.losses import unreduced
 from flambeau.train.callback import Callback
 
@@ -22,18 +23,37 @@ if TYPE_CHECKING:
 
 
 def loader_for(learn: Learner, ds_idx: int, dl: Any) -> Any:
-    """Return the loader that a call means: `dl` where given, else by its place (0 training in order, 1 validation)."""
-    if dl is not None:
-        if len(dl) == 0:
-            raise EmptyError("The loader has no batch to predict.")
-        return dl
+    """Return the loader that a call means: `dl` where given, else by its place (0 training in order, 1 validation).
+
+    No item is left out: a loader that drops its last batch serves it here, and training items come in order and as in
+    validation, without augmentation.
+
+    Raises:
+        ArgumentError: there is no such loader, or `dl` has no length.
+        EmptyError: the loader has no batch.
+    """
+    loader = _at(learn, ds_idx) if dl is None else dl
+    if not hasattr(loader, "__len__"):
+        raise ArgumentError(f"dl must have a length, and a {type(dl).__name__} has none; make a list: dl=list(...).")
+    if len(loader) == 0:
+        raise EmptyError(
+            "The loader has no batch. A loaded learner has no items of its own: give it new ones, as "
+            "dl=learn.dls.test_dl(items)."
+        )
+    if isinstance(loader, DataLoader):
+        if dl is None and loader.training:
+            return loader.new(shuffle=False, drop_last=False, training=False)
+        if loader.drop_last:
+            return loader.new(shuffle=False, drop_last=False)
+    return loader
+
+
+def _at(learn: Learner, ds_idx: int) -> Any:
+    if ds_idx == 1 and len(learn.dls) == 1:
+        return learn.dls.valid  # which tells that there is none
     if not -len(learn.dls) <= ds_idx < len(learn.dls):
         raise ArgumentError(f"There are {len(learn.dls)} loaders, numbered from 0; ds_idx={ds_idx} is none of them.")
-    loader = learn.dls[ds_idx]
-    if isinstance(loader, DataLoader) and loader.training:
-        # predictions are wanted for each item, in order and without augmentation
-        return loader.new(shuffle=False, drop_last=False, training=False)
-    return loader
+    return learn.dls[ds_idx]
 
 
 class Collect(Callback):
@@ -41,69 +61,119 @@ class Collect(Callback):
 
     order = 40
 
-    def __init__(self, learn: Learner, act: Callable[[Tensor], Tensor] | None, with_input: bool, with_loss: bool) -> None:
+    def __init__(
+        self,
+        learn: Learner,
+        act: Callable[[Tensor], Tensor] | None,
+        with_input: bool,
+        with_decoded: bool,
+        with_loss: bool,
+    ) -> None:
         self.act = act if act is not None else learn.activation
-        self.with_input, self.with_loss = with_input, with_loss
+        self.with_input, self.with_decoded, self.with_loss = with_input, with_decoded, with_loss
         self.inputs: list[Any] = []
         self.preds: list[Any] = []
         self.targets: list[Any] = []
+        self.decoded: list[Any] = []
         self.losses: list[Tensor] = []
         self.indices: list[int] | None = []
 
-    def after_pred(self) -> None:
-        # before the loss: a loss must see what the model said, not what is collected
-        learn = self.learn
-        self.preds.append(_mapped(lambda tensor: self.act(tensor.detach()).cpu(), learn.pred))
-
     def after_batch(self) -> None:
         learn = self.learn
-        if self.with_input:
-            self.inputs.append(_mapped(lambda tensor: tensor.detach().cpu(), learn.xb))
-        self.targets.append(_mapped(lambda tensor: tensor.detach().cpu(), learn.yb))
+        if learn.pred is None:  # a callback cancelled the batch
+            return
         if self.with_loss:
-            with unreduced(learn.loss_func) as per_item:
-                self.losses.append(per_item(learn.pred, *learn.yb).detach().cpu())
+            self.losses.append(losses_of_items(learn))
+        activated = _mapped(self.act, learn.pred)
+        if self.with_decoded:
+            self.decoded.append(_mapped(lambda tensor: learn.decodes(tensor).cpu(), activated))
+        self.preds.append(_mapped(_kept, activated))
+        self.targets.append(_mapped(_kept, learn.yb))
+        if self.with_input:
+            self.inputs.append(_mapped(_kept, learn.xb))
         if self.indices is not None:
             known = learn.batch.indices
             self.indices = None if known is None else [*self.indices, *(int(index) for index in known)]
 
 
+def losses_of_items(learn: Learner) -> Tensor:
+    """Return the loss of each item of the learner's batch, on the CPU.
+
+    Raises:
+        ArgumentError: there are no targets, or the loss cannot tell items apart.
+    """
+    if not learn.yb:
+        raise ArgumentError("These items have no targets and so no losses. Use test_dl(..., with_labels=True).")
+    with unreduced(learn.loss_func) as per_item:
+        return per_item(learn.pred, *learn.yb).detach().cpu()
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu()
+
+
 def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, tuple | list):
-        return tuple(_mapped(function, part) for part in value)
-    return value
+    return apply(lambda leaf: function(leaf) if isinstance(leaf, Tensor) else leaf, value)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Return the batches' values as one: tensors concatenated, tuples column by column."""
+    """Return the batches' values as one: tensors concatenated, tuples and dictionaries column by column.
+
+    Items of different shapes come as a list.
+    """
     first = parts[0] if parts else None
     if isinstance(first, Tensor):
         if len({part.shape[1:] for part in parts}) > 1:
             return [item for part in parts for item in part]
         return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {key: _joined([part[key] for part in parts]) for key in first}
     if isinstance(first, tuple):
-        columns = [_joined(column) for column in zip(*parts, strict=True)]
-        return columns[0] if len(columns) == 1 else tuple(columns) if columns else None
-    return first
+        return tuple(_joined(column) for column in zip(*parts, strict=True))
+    return [item for part in parts for item in part] if isinstance(first, list) else first
 
 
-def run(learn: Learner, dl: Any, cbs: Sequence[Callback]) -> None:
-    """Run the model over a loader without learning, with more callbacks."""
-    was_training = learn.model.training
-    with learn.added_cbs(list(cbs)):
-        learn.plan_events()
-        try:
+def _columns(parts: Sequence[tuple[Any, ...]]) -> Any:
+    """Return the batches' columns as one value: None for none, a lone column by itself."""
+    columns: tuple[Any, ...] = _joined(parts) or ()
+    return columns[0] if len(columns) == 1 else columns or None
+
+
+def _in_order(value: Any, places: Sequence[int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_in_order(column, places) for column in value)
+    if isinstance(value, dict):
+        return {key: _in_order(column, places) for key, column in value.items()}
+    if isinstance(value, list):
+        return [value[place] for place in places]
+    return value[torch.tensor(places)] if isinstance(value, Tensor) else value
+
+
+def run(learn: Learner, dl: Any, cbs: Sequence[Callback], metrics: bool = False) -> None:
+    """Run the model over a loader without learning, with more callbacks, and with the metrics if asked for.
+
+    May be called in the middle of a fit: what the loop and the recorder were at is put back.
+    """
+    own_metrics, log = learn.metrics, learn.recorder.log
+    try:
+        with learn.added_cbs(list(cbs)), learn.aside():
+            learn.recorder.log = []
+            if not metrics:
+                learn.metrics = []
+            learn.plan_events()
             learn.run_validation(dl)
-        finally:
-            learn.model.train(was_training)
+    finally:
+        learn.metrics, learn.recorder.log = own_metrics, log
 
 
 def validate(learn: Learner, ds_idx: int = 1, dl: Any = None, cbs: Any = None) -> list[float]:
     """Return the loss and metrics over a loader."""
-    run(learn, loader_for(learn, ds_idx, dl), cbs if isinstance(cbs, list | tuple) else [cbs] if cbs else [])
+    run(learn, loader_for(learn, ds_idx, dl), _listed(cbs), metrics=True)
     return learn.recorder.validation_values()
+
+
+def _listed(cbs: Any) -> list[Any]:
+    return [] if cbs is None else list(cbs) if isinstance(cbs, list | tuple) else [cbs]
 
 
 def get_preds(
@@ -118,26 +188,19 @@ def get_preds(
     cbs: Any = None,
 ) -> tuple[Any, ...]:
     """Return predictions and targets of a loader; see `Learner.get_preds`."""
-    loader = loader_for(learn, ds_idx, dl)
-    collect = Collect(learn, act, with_input, with_loss)
-    more = cbs if isinstance(cbs, list | tuple) else [cbs] if cbs else []
-    metrics, learn.metrics = learn.metrics, []
-    try:
-        run(learn, loader, [collect, *more])
-    finally:
-        learn.metrics = metrics
-    preds = _joined(collect.preds)
-    found: list[Any] = [preds, _joined(collect.targets)]
+    collect = Collect(learn, act, with_input, with_decoded, with_loss)
+    run(learn, loader_for(learn, ds_idx, dl), [collect, *_listed(cbs)])
+    found: list[Any] = [_joined(collect.preds), _columns(collect.targets)]
     if with_input:
-        found.insert(0, _joined(collect.inputs))
+        found.insert(0, _columns(collect.inputs))
     if with_decoded:
-        found.append(_mapped(learn.decodes, preds))
+        found.append(_joined(collect.decoded))
     if with_loss:
-        found.append(torch.cat(collect.losses))
-    order = collect.indices
-    if reorder and order is not None and order != list(range(len(order))) and sorted(order) == list(range(len(order))):
-        places = torch.argsort(torch.tensor(order))
-        found = [_mapped(lambda tensor: tensor[places], value) for value in found]
+        found.append(_joined(collect.losses))
+    order = collect.indices or []
+    places = sorted(range(len(order)), key=order.__getitem__)
+    if reorder and places != list(range(len(order))):
+        found = [_in_order(value, places) for value in found]
     return tuple(found)
 
 
@@ -164,31 +227,25 @@ def predict(learn: Learner, item: Any, with_input: bool = False) -> tuple[Any, .
         )
     batch = loader.prepare([item])
     preds = predict_batch(learn, batch)
-    answers = _mapped(learn.decodes, preds)
-    kinds = learn.dls.kinds[learn.dls.n_inp :]
-    first, answer = _only(preds), _only(answers)
-    decoded = answer
-    if isinstance(answer, Tensor) and len(kinds) == 1:
-        decoded = kinds[0].decoded(answer)
-    found = (decoded, answer, first)
-    if with_input:
-        return (_only(loader.decode(batch.inputs)), *found)
-    return found
+    first, answer = item_of(preds, 0), item_of(_mapped(learn.decodes, preds), 0)
+    found = (_decoded(answer, learn.dls.kinds[learn.dls.n_inp :]), answer, first)
+    if not with_input:
+        return found
+    inputs = item_of(tuple(loader.decode(batch.inputs)), 0)
+    return (inputs[0] if len(inputs) == 1 else inputs, *found)
 
 
-def _only(values: Any) -> Any:
-    """Return the single item of a batch of one."""
-    if isinstance(values, tuple):
-        return values[0][0] if len(values) == 1 else tuple(value[0] for value in values)
-    return values[0]
+def _decoded(answer: Any, kinds: Sequence[Any]) -> Any:
+    """Return an answer as a person would write it, where the model gives one answer for each target."""
+    if isinstance(answer, tuple) and len(answer) == len(kinds):
+        return tuple(kind.decoded(part) for kind, part in zip(kinds, answer, strict=True))
+    return kinds[0].decoded(answer) if isinstance(answer, Tensor) and len(kinds) == 1 else answer
 
 
 def tta(
     learn: Learner, ds_idx: int = 1, dl: Any = None, n: int = 4, beta: float | None = 0.25, use_max: bool = False
-) -> tuple[Any, ...]:
+) -> tuple[Any, Any]:
     """Return predictions averaged over augmented views; see `Learner.tta`.
-
-    With `beta=None` the average of the augmented views and the plain predictions come apart.
 
     Raises:
         ArgumentError: the loader cannot augment.
@@ -199,21 +256,20 @@ def tta(
     if not isinstance(loader, DataLoader):
         raise ArgumentError("tta needs one of flambeau's loaders, which know the augmentations; a plain loader came.")
     train = learn.dls.train
-    views = []
-    for view in range(n):
-        augmented = loader.new(
-            shuffle=False, drop_last=False, training=True, after_item=train.after_item, after_batch=train.after_batch
-        )
-        augmented.epoch = view
-        views.append(get_preds(learn, dl=augmented)[0])
-    stacked = torch.stack(views)
-    augmented_preds = stacked.max(0)[0] if use_max else stacked.mean(0)
+    view = loader.new(
+        shuffle=False, drop_last=False, training=True, after_item=train.after_item, after_batch=train.after_batch
+    )
+    # a sum instead of a stack, so that memory does not grow with the number of views
+    best: Any = None
+    for epoch in range(n):
+        view.epoch = epoch
+        preds = get_preds(learn, dl=view)[0]
+        best = preds if best is None else torch.maximum(best, preds) if use_max else best + preds
     plain, targets = get_preds(learn, dl=loader)
     if use_max:
-        return torch.stack([augmented_preds, plain]).max(0)[0], targets
-    if beta is None:
-        return augmented_preds, plain, targets
-    return torch.lerp(augmented_preds, plain, beta), targets
+        return torch.maximum(best, plain), targets
+    augmented = best / n
+    return ((augmented, plain) if beta is None else torch.lerp(augmented, plain, beta)), targets
 
 
 def show_results(
@@ -223,25 +279,18 @@ def show_results(
     from flambeau.data.show import show_results as draw
 
     loader = loader_for(learn, ds_idx, dl)
-    if isinstance(loader, DataLoader):
-        batch = loader.new(shuffle=shuffle, bs=min(max_n, loader.n)).one_batch()
-        columns = loader.decode(batch)
-    else:
+    if not isinstance(loader, DataLoader):
         raise ArgumentError("show_results needs one of flambeau's loaders, which know what their columns mean.")
+    batch = loader.new(shuffle=shuffle, bs=min(max_n, loader.n)).one_batch()
+    columns = loader.decode(batch)
     answers = _mapped(learn.decodes, predict_batch(learn, batch))
-    n_inp = len(batch.inputs)
-    n = min(max_n, batch.n_items)
     answers = answers if isinstance(answers, tuple) else (answers,)
-    rows = [[_cpu(column[i]) for column in columns] for i in range(n)]
+    n, n_inp = min(max_n, batch.n_items), len(batch.inputs)
     return draw(
-        [row[:n_inp] for row in rows],
-        [row[n_inp:] for row in rows],
-        [[answer[i] for answer in answers] for i in range(n)],
+        [[item_of(column, i) for column in columns[:n_inp]] for i in range(n)],
+        [[item_of(column, i) for column in columns[n_inp:]] for i in range(n)],
+        [[item_of(answer, i) for answer in answers] for i in range(n)],
         batch.input_kinds,
         batch.target_kinds,
         **options,
     )
-
-
-def _cpu(value: Any) -> Any:
-    return value.detach().cpu() if isinstance(value, Tensor) else value

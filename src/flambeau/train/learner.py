@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.foundation.paths import Path
-from flambeau.nn.losses import activation_of, decode_of
+from flambeau.nn.losses import activation_of
 from flambeau.nn.metrics import as_metric
-from flambeau.nn.optimizers import Adam
+from flambeau.nn.optimizers import Adam, get_hyper, set_hyper
 from flambeau.nn.param_groups import LearningRate, build_param_groups, freeze_groups, params, spread
-from flambeau.nn.schedules import combine_scheds, combined_cos
-from flambeau.nn.schedules import SchedCos, SchedNo
+from flambeau.nn.schedules import SchedCos, SchedNo, combine_scheds, combined_cos
 from flambeau.train import inference
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks.lr_find import SuggestedRates, find_rate, valley
@@ -27,7 +26,7 @@ from flambeau.train.callbacks.progress import Progress
 from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import load_weights, save_weights
-from flambeau.train.defaults import loss_for
+from flambeau.train.defaults import decoding_for, loss_for
 from flambeau.train.loop import Loop
 
 Moms = tuple[float, float, float]
@@ -53,6 +52,10 @@ class Learner(Loop):
         wd: weight decay (None: the optimizer's); wd_bn_bias: decay biases and norm layers too.
         train_bn: norm layers of frozen groups keep training.
         moms: momentum at the start, middle and end of one cycle.
+        default_cbs: show the table of epochs and a bar (the recorder is always there).
+
+    Raises:
+        ArgumentError: dls or model is something else, or the loss cannot be guessed.
     """
 
     recorder: Recorder
@@ -75,14 +78,12 @@ class Learner(Loop):
         moms: Moms = (0.95, 0.85, 0.95),
         default_cbs: bool = True,
     ) -> None:
+        _check_parts(dls, model)
         self.recorder = Recorder()
         super().__init__([self.recorder, Progress()] if default_cbs else [self.recorder])
-        if not callable(model):
-            raise ArgumentError(f"model must be an nn.Module, got {model!r} of type {type(model).__name__}.")
         self.dls, self.model = dls, model
         if loss_func is None:
-            n_inp = dls.n_inp
-            loss_func = loss_for(dls.kinds[n_inp:])
+            loss_func = loss_for(dls.kinds[dls.n_inp :])
         self.loss_func = loss_func() if isinstance(loss_func, type) else loss_func
         dls.loss_func = self.loss_func
         self.opt_func, self.lr, self.splitter = opt_func, lr, splitter
@@ -131,12 +132,15 @@ class Learner(Loop):
         self._optimizer = self.opt_func(groups, lr=spread(self.lr, len(self.layer_groups))[-1])
 
     def to(self, device: torch.device | str) -> Learner:
-        """Move the model, the loss and the batches to a device."""
+        """Move the model, the loss and the batches to a device; the optimizer starts anew there."""
         self.dls.to(device)
         self.model.to(device)
         if isinstance(self.loss_func, nn.Module):
             self.loss_func.to(device)
         self._optimizer = None
+        for cb in self.cbs:
+            if isinstance(cb, MixedPrecision):
+                cb.after_create()  # what 16 bits mean depends on the device
         return self
 
     def add_cb(self, cb: Callback | type[Callback]) -> Learner:
@@ -159,8 +163,15 @@ class Learner(Loop):
 
     def remove_cb(self, cb: Callback | type[Callback]) -> Learner:
         """Remove a callback, or all of a class."""
-        self.cbs = [own for own in self.cbs if own is not cb and not (isinstance(cb, type) and isinstance(own, cb))]
+        gone = [own for own in self.cbs if own is cb or (isinstance(cb, type) and isinstance(own, cb))]
+        self._restore_cbs([own for own in self.cbs if own not in gone])
         return self
+
+    def _restore_cbs(self, cbs: list[Callback]) -> None:
+        for gone in self.cbs:
+            if isinstance(gone, MixedPrecision) and gone not in cbs:
+                gone.switch_off()
+        self.cbs = cbs
 
     def remove_cbs(self, cbs: Sequence[Callback | type[Callback]]) -> Learner:
         """Remove several callbacks."""
@@ -175,7 +186,7 @@ class Learner(Loop):
         try:
             yield self.add_cbs(cbs)
         finally:
-            self.cbs = before
+            self._restore_cbs(before)
 
     @contextmanager
     def removed_cbs(self, cbs: Sequence[Callback | type[Callback]]) -> Iterator[Learner]:
@@ -217,30 +228,41 @@ class Learner(Loop):
     ) -> None:
         """Train for some epochs at a constant learning rate.
 
-        An interruption (Ctrl-C) is passed on after the callbacks have cleaned up: the learner keeps what it has learned
-        and can be used, saved or trained further.
+        `wd` and `cbs` hold for this fit only. `start_epoch` leaves out the first epochs, and their part of a schedule,
+        of a training that is gone on with. An interruption (Ctrl-C) is passed on after the callbacks have cleaned up:
+        the learner keeps what it has learned and can be used, saved or trained further.
 
         Raises:
-            ArgumentError: the number of epochs or the learning rate makes no sense.
+            ArgumentError: the number of epochs, the learning rate or the training loader makes no sense.
             TrainingError: the training loader is empty.
         """
-        if not isinstance(n_epoch, int) or n_epoch < 0:
-            raise ArgumentError(f"The number of epochs must be a whole number, 0 or more; got {n_epoch!r}.")
-        if len(self.dls.train) == 0:
-            raise TrainingError("The training loader has no batch; lower bs or check the split.")
-        if reset_opt or wd is not None:
-            self.wd = wd if wd is not None else self.wd
+        for name, count in (("The number of epochs", n_epoch), ("start_epoch", start_epoch)):
+            if not isinstance(count, int) or count < 0:
+                raise ArgumentError(f"{name} must be a whole number, 0 or more; got {count!r}.")
+        self._check_train_loader()
+        if reset_opt:
             self.create_opt()
-        rates = spread(self.lr if lr is None else lr, self._n_groups())
-        from flambeau.nn.optimizers import set_hyper
-
-        set_hyper(self.optimizer, "lr", rates)
+        set_hyper(self.optimizer, "lr", spread(self.lr if lr is None else lr, self._n_groups()))
+        decays = get_hyper(self.optimizer, "wd")
+        if wd is not None:
+            set_hyper(self.optimizer, "wd", wd)
         with self.added_cbs(cbs):
             try:
                 self.fit_epochs(n_epoch, start_epoch)
             finally:
                 self.optimizer.zero_grad()
                 self.model.eval()
+                if wd is not None:
+                    set_hyper(self.optimizer, "wd", decays)
+
+    def _check_train_loader(self) -> None:
+        loader = self.dls.train
+        if not hasattr(loader, "__len__"):
+            raise ArgumentError(
+                f"The training loader, a {type(loader).__name__}, has no length, which schedules need; make it a list."
+            )
+        if len(loader) == 0:
+            raise TrainingError("The training loader has no batch; lower bs or check the split.")
 
     def _n_groups(self) -> int:
         return 1 + max(int(group.get("layer_group", 0)) for group in self.optimizer.param_groups)
@@ -299,7 +321,16 @@ class Learner(Loop):
         reset_opt: bool = False,
         start_epoch: int = 0,
     ) -> None:
-        """Train with warm restarts: each cycle anneals to 0 and is `cycle_mult` times as long (Loshchilov 2016)."""
+        """Train with warm restarts: each cycle anneals to 0 and is `cycle_mult` times as long (Loshchilov 2016).
+
+        Raises:
+            ArgumentError: there is no cycle, or one has no epoch.
+        """
+        if min(n_cycles, cycle_len, cycle_mult) < 1:
+            raise ArgumentError(
+                f"fit_sgdr needs at least one cycle of one epoch; got n_cycles={n_cycles}, cycle_len={cycle_len}, "
+                f"cycle_mult={cycle_mult}."
+            )
         lengths = [cycle_len * cycle_mult**cycle for cycle in range(n_cycles)]
         peaks = spread(self.lr if lr_max is None else lr_max, self._n_groups())
         falling = [SchedCos(peaks, [0.0] * len(peaks)) for _ in lengths]
@@ -319,7 +350,14 @@ class Learner(Loop):
         """Adapt a pretrained model: first the new head alone, then all layers, the early ones most gently.
 
         `options` go to both `fit_one_cycle` calls.
+
+        Raises:
+            ArgumentError: `base_lr` is no number above 0.
         """
+        if not isinstance(base_lr, int | float) or base_lr <= 0:
+            raise ArgumentError(
+                f"fine_tune needs one learning rate above 0, from which it makes those of all layers; got {base_lr!r}."
+            )
         self.freeze()
         self.fit_one_cycle(freeze_epochs, slice(base_lr), pct_start=0.99, **options)
         base_lr /= 2
@@ -348,7 +386,7 @@ class Learner(Loop):
         show_plot: bool = True,
         suggest_funcs: Any = valley,
     ) -> SuggestedRates:
-        """Try growing learning rates on a few batches and suggest one; model, optimizer and chance stay as they were."""
+        """Try growing learning rates on a few batches and suggest one; all else stays as it was."""
         return find_rate(self, start_lr, end_lr, num_it, stop_div, show_plot, _listed(suggest_funcs))
 
     # looking and predicting
@@ -385,11 +423,17 @@ class Learner(Loop):
         n: int = 4,
         beta: float | None = 0.25,
         use_max: bool = False,
-    ) -> tuple[Any, ...]:
-        """Return predictions averaged over `n` augmented views and the plain one, which weighs `beta`, and targets."""
+    ) -> tuple[Any, Any]:
+        """Return predictions averaged over `n` augmented views and the plain one, which weighs `beta`, and targets.
+
+        With `beta=None` the predictions are a pair: the augmented views' average, and the plain ones. `use_max` takes
+        the largest of all views instead of an average.
+        """
         return inference.tta(self, ds_idx, dl, n, beta, use_max)
 
-    def show_results(self, ds_idx: int = 1, dl: Any = None, max_n: int = 9, shuffle: bool = True, **options: Any) -> Any:
+    def show_results(
+        self, ds_idx: int = 1, dl: Any = None, max_n: int = 9, shuffle: bool = True, **options: Any
+    ) -> Any:
         """Draw some items with their targets and predictions."""
         return inference.show_results(self, ds_idx, dl, max_n, shuffle, **options)
 
@@ -408,7 +452,7 @@ class Learner(Loop):
     @property
     def decodes(self) -> Callable[[Tensor], Tensor]:
         """What turns activated predictions into answers."""
-        return decode_of(self.loss_func)
+        return decoding_for(self.loss_func, self.dls.kinds[self.dls.n_inp :])
 
     # keeping
 
@@ -416,8 +460,22 @@ class Learner(Loop):
         """Keep the weights (and the optimizer's state) under `path/model_dir`; return the file."""
         return save_weights(self, file, with_opt)
 
-    def load(self, file: str | AnyPath, with_opt: bool = True, strict: bool = True) -> Learner:
-        """Take back what `save` kept. Nothing in the file is executed."""
+    def load(
+        self,
+        file: str | AnyPath,
+        with_opt: bool = True,
+        device: torch.device | str | None = None,
+        strict: bool = True,
+    ) -> Learner:
+        """Take back what `save` kept, on `device` where one is given. Nothing in the file is executed.
+
+        `strict=False` allows layers that only the file or only the model has.
+
+        Raises:
+            ExportError: there is no such file, it is damaged, or its weights belong to another architecture.
+        """
+        if device is not None:
+            self.to(device)
         load_weights(self, file, with_opt, strict)
         return self
 
@@ -439,9 +497,6 @@ class Learner(Loop):
 
     def to_fp32(self) -> Learner:
         """Train and predict in full precision again."""
-        for cb in self.cbs:
-            if isinstance(cb, MixedPrecision):
-                cb.switch_off()
         return self.remove_cb(MixedPrecision)
 
     def __repr__(self) -> str:
@@ -453,3 +508,12 @@ def _listed(given: Any) -> list[Any]:
     return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
 
 
+def _check_parts(dls: Any, model: Any) -> None:
+    if not isinstance(dls, DataLoaders):
+        raise ArgumentError(
+            f"dls must be DataLoaders, got a {type(dls).__name__}. Any iterables of batches will do inside: "
+            "DataLoaders(train, valid)."
+        )
+    if not isinstance(model, nn.Module):
+        hint = f" Make one: {model.__name__}(...)." if isinstance(model, type) else ""
+        raise ArgumentError(f"model must be an nn.Module, got {model!r} of type {type(model).__name__}.{hint}")

@@ -11,6 +11,7 @@ from torch import nn
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.paths import Path
+from flambeau.train.checkpoint import SUFFIX
 from flambeau.train.export import read_export
 from flambeau.train.learner import Learner
 
@@ -23,16 +24,23 @@ def load_learner(
     transforms: Mapping[str, Any] | None = None,
     loss_func: Any = None,
 ) -> Learner:
-    """Return a learner that predicts as the exported one did: `predict`, `get_preds(dl=learn.dls.test_dl(items))`, `tta`.
+    """Return a learner that predicts as the exported one did.
 
-    Nothing in the file is executed. Parts that were code of the user's own are given back by `model`, `transforms` (by
-    name) and `loss_func`. The learner has no training items; to train further, make a new learner and `load` weights.
+    `predict(item)`, `get_preds(dl=learn.dls.test_dl(items))` and `tta(dl=...)` are there. Nothing in the file is
+    executed. Parts that were code of the user's own are given back by `model`, `transforms` (by name) and `loss_func`.
+    The learner has no training items; to train further, make a new learner and `load` weights.
+    Where there is no such file, one of the same name that ends in .safetensors is taken, and a printed line says so.
 
     Raises:
         ExportError: the file is no export of flambeau, is damaged, or lacks a part that was not given back.
     """
     device = "cpu" if cpu else default_device()
-    exported = read_export(fname, device, model, transforms, loss_func)
+    path = Path(fname)
+    # course code asks for export.pkl, the name that other libraries give an export
+    if not path.exists() and path.with_suffix(SUFFIX).is_file():
+        print(f"There is no {path}; loading {path.with_suffix(SUFFIX)}.")
+        path = path.with_suffix(SUFFIX)
+    exported = read_export(path, device, model, transforms, loss_func)
     train = exported.loader.new(training=True)
-    dls = DataLoaders(train, exported.loader, path=Path(fname).parent, n_inp=exported.n_inp)
+    dls = DataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
     return Learner(dls, exported.model, loss_func=exported.loss_func)

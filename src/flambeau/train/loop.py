@@ -10,12 +10,12 @@ event ends exactly the stage it names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from flambeau.data.batch import Batch, as_batch
@@ -43,6 +43,17 @@ CANCEL: dict[str, type[Exception]] = {
 }
 Events = dict[str, list[Callable[[], None]]]
 
+# the events of a single batch, which a callback with run_train or run_valid False is spared
+BATCH_EVENTS = frozenset(
+    {"before_batch", "after_pred", "after_loss", "before_backward", "after_backward", "before_step", "after_step"}
+    | {"after_batch"}
+)
+# where the loop stands and what it last saw
+POSITION = (
+    *("training", "dl", "n_iter", "iter", "train_iter", "pct_train", "_plans"),
+    *("batch", "xb", "yb", "pred", "loss", "loss_grad"),
+)
+
 
 class Loop:
     """The loop and the state that callbacks see while it runs."""
@@ -52,13 +63,13 @@ class Loop:
     loss_func: Any
     optimizer: Optimizer
 
-    dl: Any  # the loader in use
-    batch: Batch
+    dl: Any = None  # the loader in use
+    batch: Any = None  # the `Batch`; this and what follows is None where there is none (yet)
     xb: tuple[Any, ...] = ()
     yb: tuple[Any, ...] = ()
     pred: Any = None
-    loss: Tensor
-    loss_grad: Tensor  # what is differentiated: the loss, unless a callback scales it
+    loss: Any = None
+    loss_grad: Any = None  # what is differentiated: the loss, unless a callback scales it
     training: bool = False
     epoch: int = 0
     n_epoch: int = 1
@@ -69,20 +80,35 @@ class Loop:
 
     def __init__(self, cbs: Sequence[Callback]) -> None:
         self.cbs: list[Callback] = list(cbs)
+        # mixed precision sets these two: see callbacks/precision.py
         self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self.scaler: torch.amp.GradScaler | None = None
         self._plans: dict[bool, Events] = {}
 
     def fit_epochs(self, n_epoch: int, start_epoch: int = 0) -> None:
         """Train for `n_epoch` epochs in all, beginning with `start_epoch`."""
-        self.n_epoch, self.epoch, self.train_iter, self.pct_train = n_epoch, start_epoch, 0, start_epoch / max(n_epoch, 1)
+        self.n_epoch, self.epoch = n_epoch, start_epoch
+        self.train_iter, self.pct_train = 0, start_epoch / max(n_epoch, 1)
         self.plan_events()
         try:
             self.stage("fit", lambda: self._epochs(start_epoch), after=False)
         finally:
-            self.event("after_fit")
+            self._end_fit()
+
+    def _end_fit(self) -> None:
+        """Call every callback that waits for the end, even if one of them fails, and let go of the last batch."""
+        with suppress(CancelFitException), ExitStack() as last_first:
+            last_first.callback(self._forget_batch)
+            for method in reversed(self._plans[self.training].get("after_fit", [])):
+                last_first.callback(method)
+
+    def _forget_batch(self) -> None:
+        self.batch = self.pred = self.loss = self.loss_grad = None
+        self.xb = self.yb = ()
 
     def _epochs(self, start_epoch: int) -> None:
-        for self.epoch in range(start_epoch, self.n_epoch):
+        for epoch in range(start_epoch, self.n_epoch):
+            self.epoch = epoch
             self.stage("epoch", self._one_epoch)
 
     def _one_epoch(self) -> None:
@@ -102,33 +128,42 @@ class Loop:
         self.model.train(training)
 
     def _all_batches(self) -> None:
-        n_inp = self.dls._n_inp
-        for self.iter, raw in enumerate(self.dl):
-            self.batch = raw if isinstance(raw, Batch) else as_batch(raw, n_inp).to(self.device)
+        n_inp, device = self.dls._n_inp or getattr(self.dls.train, "n_inp", None), self.device
+        for place, raw in enumerate(self.dl):
+            self.iter = place
+            if self.training:
+                self.pct_train = (self.epoch + min(place / self.n_iter, 1)) / self.n_epoch
+            self.batch = raw if isinstance(raw, Batch) else as_batch(raw, n_inp).to(device)
             self.xb, self.yb = self.batch.inputs, self.batch.targets
+            self.pred = self.loss = self.loss_grad = None
             self.stage("batch", self._one_batch)
 
     def _one_batch(self) -> None:
-        with self.autocast():
-            self.pred = self.model(*self.xb)
+        try:
+            with self.autocast():
+                self.pred = self.model(*self.xb)
             self.event("after_pred")
             if not self.yb and not self.training:
                 return
             self.loss = self.loss_grad = self.loss_func(self.pred, *self.yb)
             self.event("after_loss")
-        if not self.training:
-            return
-        self.stage("backward", self._backward)
-        self.stage("step", self._step)
-        self.optimizer.zero_grad()
-        self.train_iter += 1
-        self.pct_train += 1 / (self.n_iter * self.n_epoch)
+            if self.training:
+                self.stage("backward", self._backward)
+                self.stage("step", self._step)
+                self.optimizer.zero_grad()
+        finally:
+            if self.training:
+                self.train_iter += 1
+                self.pct_train += 1 / (self.n_iter * self.n_epoch)
 
     def _backward(self) -> None:
         self.loss_grad.backward()
 
     def _step(self) -> None:
-        self.optimizer.step()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)  # no step where a scaled gradient overflowed
 
     # stages and events
 
@@ -143,7 +178,7 @@ class Loop:
             try:
                 self.event("after_" + name)
             except CANCEL[name]:
-                pass
+                pass  # the stage is over already
 
     def event(self, name: str) -> None:
         """Call the callbacks that wait for an event, in their order."""
@@ -159,12 +194,23 @@ class Loop:
                     getattr(cb, event)
                     for cb in cbs
                     if getattr(type(cb), event, None) is not getattr(Callback, event)
-                    and (cb.run_train if training else cb.run_valid)
+                    and (event not in BATCH_EVENTS or (cb.run_train if training else cb.run_valid))
                 ]
                 for event in EVENTS
             }
             for training in (True, False)
         }
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Put everything back afterwards where it stood, so that a callback may validate in the middle of a fit."""
+        before = {name: getattr(self, name) for name in POSITION}
+        was_training = self.model.training
+        try:
+            yield
+        finally:
+            self.__dict__.update(before)
+            self.model.train(was_training)
 
     @property
     def device(self) -> torch.device:

@@ -12,13 +12,20 @@ from torch import Tensor, nn
 
 from flambeau.data.kinds import Category, Kind, MultiCategory
 from flambeau.foundation.errors import ArgumentError
-from flambeau.nn.losses import activation_of, decode_of
+from flambeau.nn.losses import activation_of
+from flambeau.train.defaults import decoding_for
 from flambeau.train.export import read_export
+
+ROUNDING = 1e-2  # how far probabilities in 16 bits may sum from 1
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer: what it is, how sure, the probability of every class, and the activated numbers of the model."""
+    """One answer: what it is, how sure, the probability of every class, and the activated numbers of the model.
+
+    For several labels `probability` is that of the least sure one (with no label: that none applies). Where the numbers
+    are no probabilities (a regression, an unknown loss) it is None and `probabilities` is empty.
+    """
 
     label: Any
     probability: float | None
@@ -44,13 +51,13 @@ class Predictor:
     ) -> None:
         exported = read_export(path, device, model, transforms, loss_func)
         self.model, self.loader, self.header = exported.model, exported.loader, exported.header
-        self.activation, self.decodes = activation_of(exported.loss_func), decode_of(exported.loss_func)
         targets = exported.kinds[exported.n_inp :]
         if len(targets) != 1:
             raise ArgumentError(
                 f"A Predictor answers with one target; this export has {len(targets)}. Use load_learner(path).predict."
             )
         self.target: Kind = targets[0]
+        self.activation, self.decodes = activation_of(exported.loss_func), decoding_for(exported.loss_func, targets)
 
     @property
     def classes(self) -> list[str]:
@@ -67,19 +74,38 @@ class Predictor:
 
     @torch.inference_mode()
     def stream(self, items: Sequence[Any], bs: int | None = None) -> Iterator[Prediction]:
-        """Yield the answers for many items, batch by batch, so that memory does not grow with their number."""
+        """Yield the answers for many items, batch by batch, so that memory does not grow with their number.
+
+        Raises:
+            ArgumentError: `items` is a single item, or the model answers with several tensors.
+        """
+        if isinstance(items, str | bytes) or not hasattr(items, "__len__"):
+            raise ArgumentError(f"A list of items was expected, got {items!r}. For one item use predict(item).")
         bs = bs or self.loader.bs
         for start in range(0, len(items), bs):
-            batch = self.loader.prepare(list(items[start : start + bs]))
-            activated = self.activation(self.model(*batch.inputs).float()).cpu()
+            part = items[start : start + bs]
+            batch = self.loader.prepare(part if hasattr(part, "iloc") else list(part))
+            answered = self.model(*batch.inputs)
+            if not isinstance(answered, Tensor):
+                raise ArgumentError(
+                    f"A Predictor needs a model that gives one tensor, this one gave a {type(answered).__name__}. "
+                    "Use load_learner(path).predict."
+                )
+            activated = self.activation(answered.float()).cpu()
             for answer, raw in zip(self.decodes(activated), activated, strict=True):
                 yield self._named(answer, raw)
 
     def _named(self, answer: Tensor, raw: Tensor) -> Prediction:
         label = self.target.decoded(answer)
-        if not isinstance(self.target, Category | MultiCategory):
+        if not self._are_probabilities(raw):
             return Prediction(label, None, {}, raw)
         probabilities = dict(zip(self.classes, raw.tolist(), strict=True))
         chosen = label if isinstance(label, list) else [label]
         probability = min((probabilities[str(name)] for name in chosen), default=1 - max(probabilities.values()))
         return Prediction(label, probability, probabilities, raw)
+
+    def _are_probabilities(self, raw: Tensor) -> bool:
+        if not isinstance(self.target, Category | MultiCategory) or raw.shape != (len(self.classes),):
+            return False
+        sums_to_one = isinstance(self.target, MultiCategory) or abs(float(raw.sum()) - 1) < ROUNDING
+        return sums_to_one and bool(((raw >= 0) & (raw <= 1)).all())

@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flambeau.data.dataset import Getter
 from flambeau.data.kinds import Kind
 from flambeau.data.transform import Transform
-from flambeau.foundation.errors import ArgumentError, ExportError, FlambeauError
+from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.losses import Loss
 
@@ -41,23 +44,31 @@ TORCH_LOSS_CLASSES: dict[str, type[nn.Module]] = {
     "MSELoss": nn.MSELoss,
     "L1Loss": nn.L1Loss,
 }
-PLACE = re.compile(r"flambeau(\.[a-z_0-9]+)+:[A-Za-z_0-9]+(\.create)?")
+PLACE = re.compile(r"flambeau(\.[a-z][a-z_0-9]*)+:[A-Za-z][A-Za-z_0-9]*(\.create)?")
+# an export is a stranger's file: these bound what its numbers can make a machine do
+MAX_SETTING = 2**15  # the side of a picture, say
+MAX_WIDTH = 1024  # of a layer; more only where the file brings weights as wide
+MAX_CLASS_WEIGHTS = 4096
 
 
 def describe_part(part: Transform | Kind) -> Recipe:
     """Return the recipe of a transform or a kind; {"custom": name} for code of the user's own."""
     if isinstance(part, Transform):
-        wrapped = part.__dict__.get("encodes")
-        owner = getattr(wrapped, "__self__", None)
-        if isinstance(owner, type) and owner.__module__.startswith("flambeau.") and wrapped.__name__ == "create":  # type: ignore[union-attr]
+        opener = part.__dict__.get("encodes")  # `PILImage.create`, as an ImageBlock has it
+        owner = getattr(opener, "__self__", None)
+        if isinstance(owner, type) and _is_ours(owner) and getattr(opener, "__name__", "") == "create":
             return {"function": f"{owner.__module__}:{owner.__name__}.create"}
     cls = type(part)
-    if cls.__module__.startswith("flambeau."):
+    if _is_ours(cls):
         try:
             return {"class": f"{cls.__module__}:{cls.__name__}", "settings": part.settings()}
         except ArgumentError:
-            pass
+            pass  # it wraps a function of the user's
     return {"custom": part.name if isinstance(part, Transform) else cls.__name__}
+
+
+def _is_ours(cls: Any) -> bool:
+    return isinstance(cls, type) and cls.__module__.startswith("flambeau.") and cls.__qualname__ == cls.__name__
 
 
 def rebuild_part(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
@@ -74,21 +85,55 @@ def rebuild_part(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
                 f"Give it back: load_learner(path, transforms={{{name!r}: ...}})."
             )
         return given[name]
-    found = _resolve(recipe.get("function") or recipe.get("class") or "")
     if "function" in recipe:
-        return Transform(found)
-    if not (isinstance(found, type) and issubclass(found, Transform | Kind)):
-        raise ExportError(f"The export names {recipe['class']!r}, which is no transform or kind of flambeau.")
-    settings = {str(k): tuple(v) if issubclass(found, Kind) and isinstance(v, list) else v
-                for k, v in dict(recipe.get("settings") or {}).items()}  # fmt: skip
+        return Transform(_resolve(recipe["function"]))
+    found = _resolve(recipe.get("class"))
+    if not isinstance(found, type) or not issubclass(found, Transform | Kind) or found.settings is Transform.settings:
+        raise ExportError(f"The export names {recipe['class']!r}, which is no transform or kind to build.")
+    settings = recipe.get("settings") or {}
     try:
-        return found(**settings)
-    except (TypeError, ValueError, FlambeauError) as error:
+        if issubclass(found, Kind):
+            return found(**_kind_settings(found, settings))
+        made: Any = found(**settings)
+    except ExportError:
+        raise
+    except Exception as error:  # constructors raise whatever they like at odd settings
         raise ExportError(f"The export's settings of {recipe['class']!r} do not fit: {error}.") from error
+    return made
 
 
-def _resolve(place: str) -> Any:
-    if not PLACE.fullmatch(place):
+def _kind_settings(cls: type[Kind], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kind's settings with lists as tuples, which JSON does not have, after a look at their types."""
+    defaults = {field.name: field.default for field in fields(cls)}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    for name, value in plain.items():
+        if name in defaults and type(value) is not type(defaults[name]):
+            expected = "list" if isinstance(defaults[name], tuple) else type(defaults[name]).__name__
+            raise ExportError(f"The export gives {cls.__name__} {name}={value!r}; a {expected} was expected.")
+    return plain
+
+
+def check_numbers(recipe: Any, largest: float = MAX_SETTING) -> None:
+    """Raise an ExportError when the settings of a recipe hold a number beyond `largest`."""
+    for number in _numbers(recipe):
+        if not abs(number) <= largest:
+            raise ExportError(f"The export holds the setting {number}, which is beyond reason. Nothing was run.")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            waiting.extend(part.values())
+        elif isinstance(part, list | tuple):
+            waiting.extend(part)
+        elif isinstance(part, int | float):
+            yield part
+
+
+def _resolve(place: Any) -> Any:
+    if not isinstance(place, str) or not PLACE.fullmatch(place):
         raise ExportError(f"The export names {place!r}, which is no part of flambeau; nothing of it was run.")
     module_name, _, names = place.partition(":")
     try:
@@ -100,7 +145,11 @@ def _resolve(place: str) -> Any:
             f"The export names {place!r}, which this version of flambeau does not have ({error}). Install the version "
             "that the export's header names."
         ) from error
-    if names.endswith(".create") and not isinstance(getattr(getattr(found, "__self__", None), "kind", None), Kind):
+    # a class may be imported into many modules; it is written under its own
+    owner = getattr(found, "__self__", found)
+    if getattr(owner, "__module__", None) != module_name:
+        raise ExportError(f"The export names {place!r}, which is not defined there; nothing of it was run.")
+    if names.endswith(".create") and not isinstance(getattr(owner, "kind", None), Kind):
         raise ExportError(f"The export names {place!r}, which opens no kind of item.")
     return found
 
@@ -119,67 +168,105 @@ def describe_model(model: nn.Module) -> Recipe:
     return {"custom": str(described)} if isinstance(described, NotDescribable) else {"layers": described}
 
 
-def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None) -> nn.Module:
+def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: Mapping[str, Tensor]) -> nn.Module:
     """Build the model of a recipe with random weights, or take the one given.
 
+    `weights` are those that the export brings: no layer is built wider than they are.
+
     Raises:
-        ExportError: the model has layers of the user's own and none was given.
+        ExportError: the model has layers of the user's own and none was given, or its recipe does not fit.
     """
     if given is not None:
         return given
     if "settings" in recipe:
-        settings = recipe["settings"]
-        builder = MODEL_BUILDERS.get(str(settings.get("model")))
-        if builder is None:
-            raise ExportError(f"The export's model {settings.get('model')!r} is unknown to this version of flambeau.")
-        module_name, _, name = builder.partition(":")
-        try:
-            built = getattr(importlib.import_module(module_name), name)(settings)
-        except (KeyError, TypeError) as error:
-            raise ExportError(f"The export's settings of the model do not fit this version: {error!r}.") from error
-        assert isinstance(built, nn.Module)
-        return built
+        return _build_from_settings(recipe["settings"], weights)
     if "layers" in recipe:
-        return build_module(recipe["layers"])
+        return build_module(recipe["layers"], sum(weight.numel() for weight in weights.values()))
     raise ExportError(
         f"The export carries the model's weights but not its code: {recipe.get('custom')}. "
         "Give the model back: load_learner(path, model=MyNet())."
     )
 
 
+def _build_from_settings(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    builder = MODEL_BUILDERS.get(str(settings["model"]))
+    if builder is None:
+        raise ExportError(f"The export's model {settings['model']!r} is unknown to this version of flambeau.")
+    widest = max((side for weight in weights.values() for side in weight.shape), default=0)
+    # the range of a sigmoid sizes nothing, and rating in dollars, say, may be large
+    sizes = {**settings, "head": {k: v for k, v in (settings.get("head") or {}).items() if k != "y_range"}}
+    check_numbers(sizes, max(widest, MAX_WIDTH))
+    if sum(1 for _ in _numbers(sizes)) > MAX_WIDTH:
+        raise ExportError("The export's settings of the model are longer than those of any model. Nothing was run.")
+    module_name, _, name = builder.partition(":")
+    build: Callable[[Mapping[str, Any]], nn.Module] = getattr(importlib.import_module(module_name), name)
+    try:
+        return build(settings)
+    except Exception as error:  # constructors raise whatever they like at odd settings
+        raise ExportError(f"The export's settings of the model do not fit this version: {error}") from error
+
+
 def describe_loss(loss_func: Any) -> Recipe:
     """Return the recipe of a loss, which tells how predictions are read; {"custom": name} for the user's own."""
+    keywords = loss_func.keywords if isinstance(loss_func, partial) and not loss_func.args else {}
+    inner = loss_func.func if keywords else loss_func
+    cls = type(inner)
     for name, function in TORCH_LOSSES.items():
-        if loss_func is function:
-            return {"function": name}
-    for name, cls in TORCH_LOSS_CLASSES.items():
-        if type(loss_func) is cls:
-            return {"torch": name}
-    if isinstance(loss_func, Loss) and type(loss_func).__module__.startswith("flambeau."):
-        settings = {}
-        for name in inspect.signature(type(loss_func).__init__).parameters:
-            value = getattr(loss_func, name, None)
-            if isinstance(value, str | int | float | bool):
-                settings[name] = value
-        return {"class": f"{type(loss_func).__module__}:{type(loss_func).__name__}", "settings": settings}
-    return {"custom": getattr(loss_func, "__name__", type(loss_func).__name__)}
+        if inner is function and len(_plain_settings(keywords)) == len(keywords):
+            return {"function": name, "settings": _plain_settings(keywords)}
+    if not keywords and TORCH_LOSS_CLASSES.get(cls.__name__) is cls:
+        return {"torch": cls.__name__, "settings": _loss_settings(loss_func)}
+    if not keywords and isinstance(loss_func, Loss) and _is_ours(cls):
+        return {"class": f"{cls.__module__}:{cls.__name__}", "settings": _loss_settings(loss_func)}
+    return {"custom": getattr(inner, "__name__", cls.__name__)}
+
+
+def _loss_settings(loss_func: nn.Module) -> dict[str, Any]:
+    names = inspect.signature(type(loss_func).__init__).parameters
+    return _plain_settings({name: getattr(loss_func, name, None) for name in names})
+
+
+def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that JSON can hold, class weights as lists."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Tensor) and value.numel() <= MAX_CLASS_WEIGHTS:
+            found[name] = value.tolist()
+        elif isinstance(value, str | int | float):
+            found[name] = value
+    return found
 
 
 def rebuild_loss(recipe: Mapping[str, Any], given: Any) -> Any:
-    """Build the loss of a recipe, or take the one given; a user's own that is not given leaves predictions raw."""
+    """Build the loss of a recipe, or take the one given; a user's own that is not given leaves predictions raw.
+
+    Raises:
+        ExportError: the recipe names something that is no loss of flambeau or torch, or settings that do not fit.
+    """
     if given is not None:
         return given
-    if "function" in recipe and recipe["function"] in TORCH_LOSSES:
-        return TORCH_LOSSES[recipe["function"]]
-    if "torch" in recipe and recipe["torch"] in TORCH_LOSS_CLASSES:
-        return TORCH_LOSS_CLASSES[recipe["torch"]]()
-    if "class" in recipe:
-        found = _resolve(recipe["class"])
-        if isinstance(found, type) and issubclass(found, Loss):
-            return found(**recipe.get("settings", {}))
+    settings = {name: _as_weights(value) for name, value in (recipe.get("settings") or {}).items()}
+    try:
+        if recipe.get("function") in TORCH_LOSSES:
+            function = TORCH_LOSSES[recipe["function"]]
+            return partial(function, **settings) if settings else function
+        if recipe.get("torch") in TORCH_LOSS_CLASSES:
+            return TORCH_LOSS_CLASSES[recipe["torch"]](**settings)
+        if "class" in recipe:
+            found = _resolve(recipe["class"])
+            if isinstance(found, type) and issubclass(found, Loss):
+                return found(**settings)
+    except ExportError:
+        raise
+    except Exception as error:  # constructors raise whatever they like at odd settings
+        raise ExportError(f"The export's settings of its loss do not fit: {error}.") from error
     if "custom" in recipe:
         return _unknown_loss
     raise ExportError(f"The export names a loss that flambeau does not know: {dict(recipe)}.")
+
+
+def _as_weights(value: Any) -> Any:
+    return torch.tensor(value) if isinstance(value, list) else value
 
 
 def _unknown_loss(prediction: Any, *targets: Any) -> Any:

@@ -21,6 +21,7 @@ from numpy import array
 from torch import Tensor, nn, optim
 
 from flambeau.course.names import Inf, defaults, fastuple, load_pickle, save_pickle
+from flambeau.data.archives import file_extract
 from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from flambeau.data.categorize import (
     Categorize,
@@ -31,7 +32,6 @@ from flambeau.data.categorize import (
 )
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.dataset import Datasets, TfmdLists
-from flambeau.data.archives import file_extract
 from flambeau.data.download import download_data, download_url, untar_data
 from flambeau.data.getters import (
     AttrGetter,
@@ -83,7 +83,17 @@ from flambeau.nn.attention import SelfAttention, SimpleSelfAttention
 from flambeau.nn.blocks import ResBlock, SEBlock, SimpleCNN
 from flambeau.nn.hooks import Hook, Hooks, hook_output, hook_outputs, model_sizes, num_features_model
 from flambeau.nn.init import apply_init
-from flambeau.nn.layers import BatchNorm, ConvLayer, Embedding, Flatten, LinBnDrop, Module, NormType, sequential, sigmoid_range
+from flambeau.nn.layers import (
+    BatchNorm,
+    ConvLayer,
+    Embedding,
+    Flatten,
+    LinBnDrop,
+    Module,
+    NormType,
+    sequential,
+    sigmoid_range,
+)
 from flambeau.nn.losses import (
     BCELossFlat,
     BCEWithLogitsLossFlat,
@@ -122,6 +132,8 @@ from flambeau.train.callback import (
     CancelTrainException,
     CancelValidException,
 )
+from flambeau.train.callbacks.activations import ActivationStats
+from flambeau.train.callbacks.gradients import GradientAccumulation, GradientClip
 from flambeau.train.callbacks.lr_find import minimum, slide, steep, valley
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.callbacks.recorder import Recorder
@@ -129,10 +141,114 @@ from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Prediction, Predictor
-from flambeau.vision.blocks import ImageBlock, MaskBlock
+from flambeau.vision.architectures import (
+    alexnet,
+    available_architectures,
+    convnext_base,
+    convnext_large,
+    convnext_small,
+    convnext_tiny,
+    densenet121,
+    densenet161,
+    densenet169,
+    densenet201,
+    efficientnet_b0,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    squeezenet1_0,
+    squeezenet1_1,
+    swin_b,
+    swin_s,
+    swin_t,
+    vgg11_bn,
+    vgg13_bn,
+    vgg16_bn,
+    vgg19_bn,
+    vit_b_16,
+)
+from flambeau.vision.augment import aug_transforms, setup_aug_tfms
+from flambeau.vision.backbones import create_body
+from flambeau.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from flambeau.vision.coordinates import AffineCoord, Dihedral, Flip, RandomResizedCropGPU, Rotate, Warp, Zoom
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
-from flambeau.vision.images import Image, PILImage, PILImageBW, PILMask
+from flambeau.vision.erasing import RandomErasing
+from flambeau.vision.files import download_images, resize_image, resize_images, verify_image, verify_images
+from flambeau.vision.geometry import PadMode
+from flambeau.vision.heads import create_head
+from flambeau.vision.images import (
+    Image,
+    PILImage,
+    PILImageBW,
+    PILMask,
+    cifar_stats,
+    image2tensor,
+    imagenet_stats,
+    load_image,
+    mnist_stats,
+    to_image,
+)
 from flambeau.vision.learner import cnn_learner, vision_learner
+from flambeau.vision.lighting import Brightness, Contrast, Hue, Saturation
+from flambeau.vision.models import create_vision_model, model_meta
+from flambeau.vision.resize import (
+    CropPad,
+    DihedralItem,
+    FlipItem,
+    RandomCrop,
+    RandomResizedCrop,
+    RatioResize,
+    Resize,
+    ResizeMethod,
+)
+from flambeau.vision.tensor_types import PointScaler, TensorBBox, TensorImage, TensorImageBW, TensorMask, TensorPoint
+from flambeau.vision.xresnet import XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152
 
 pd = LazyModule("pandas")
 plt = LazyModule("matplotlib.pyplot")
+
+__all__ = [
+    "itertools", "json", "math", "os", "random", "re", "shutil", "time", "warnings", "Counter", "defaultdict",
+    "partial", "SimpleNamespace", "np", "PIL", "torch", "F", "array", "Tensor", "nn", "optim", "Inf", "defaults",
+    "fastuple", "load_pickle", "save_pickle", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock",
+    "TransformBlock", "Categorize", "EncodedMultiCategorize", "MultiCategorize", "OneHotEncode", "RegressionSetup",
+    "DataLoaders", "Datasets", "TfmdLists", "file_extract", "download_data", "download_url", "untar_data",
+    "AttrGetter", "FileGetter", "ImageGetter", "ItemGetter", "get_files", "get_image_files", "get_text_files",
+    "image_extensions", "CategoryMap", "ColReader", "RegexLabeller", "parent_label", "using_attr", "DataLoader",
+    "IntToFloatTensor", "Normalize", "ToTensor", "Pipeline", "ColSplitter", "EndSplitter", "FileSplitter",
+    "FuncSplitter", "GrandparentSplitter", "GroupSplitter", "IndexSplitter", "KFoldSplitter", "MaskSplitter",
+    "RandomSplitter", "RandomSubsetSplitter", "TimeSplitter", "TrainTestSplitter", "ItemTransform", "Transform",
+    "URLs", "default_device", "LazyModule", "L", "coll_repr", "first", "listify", "noop", "range_of", "to_cpu",
+    "to_detach", "to_device", "to_float", "to_half", "parallel", "Path", "get_grid", "show_image", "show_images",
+    "show_titled_image", "subplots", "no_random", "set_seed", "show_install", "one_hot", "tensor", "to_np",
+    "ClassificationInterpretation", "Interpretation", "SegmentationInterpretation", "SelfAttention",
+    "SimpleSelfAttention", "ResBlock", "SEBlock", "SimpleCNN", "Hook", "Hooks", "hook_output", "hook_outputs",
+    "model_sizes", "num_features_model", "apply_init", "BatchNorm", "ConvLayer", "Embedding", "Flatten",
+    "LinBnDrop", "Module", "NormType", "sequential", "sigmoid_range", "BCELossFlat", "BCEWithLogitsLossFlat",
+    "CrossEntropyLossFlat", "DiceLoss", "FocalLoss", "FocalLossFlat", "L1LossFlat", "LabelSmoothingCrossEntropy",
+    "LabelSmoothingCrossEntropyFlat", "MSELossFlat", "accuracy", "accuracy_multi", "error_rate", "exp_rmspe",
+    "foreground_acc", "mae", "mse", "msle", "rmse", "top_k_accuracy", "SGD", "Adam", "OptimWrapper", "RAdam",
+    "RMSProp", "params", "AdaptiveConcatPool2d", "SchedCos", "SchedExp", "SchedLin", "SchedNo", "SchedPoly",
+    "combine_scheds", "combined_cos", "Callback", "CancelBackwardException", "CancelBatchException",
+    "CancelEpochException", "CancelFitException", "CancelStepException", "CancelTrainException",
+    "CancelValidException", "minimum", "slide", "steep", "valley", "ActivationStats", "GradientAccumulation", "GradientClip", "MixedPrecision", "Recorder", "ParamScheduler",
+    "Learner", "load_learner", "Prediction", "Predictor", "alexnet", "available_architectures", "convnext_base",
+    "convnext_large", "convnext_small", "convnext_tiny", "densenet121", "densenet161", "densenet169", "densenet201",
+    "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet34",
+    "resnet50", "resnet101", "resnet152", "squeezenet1_0", "squeezenet1_1", "swin_b", "swin_s", "swin_t",
+    "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "vit_b_16", "aug_transforms", "setup_aug_tfms", "create_body",
+    "ImageBlock", "MaskBlock", "PointBlock", "AffineCoord", "Dihedral", "Flip", "RandomResizedCropGPU", "Rotate",
+    "Warp", "Zoom", "ImageDataLoaders", "SegmentationDataLoaders", "RandomErasing", "download_images",
+    "resize_image", "resize_images", "verify_image", "verify_images", "PadMode", "create_head", "Image", "PILImage",
+    "PILImageBW", "PILMask", "cifar_stats", "image2tensor", "imagenet_stats", "load_image", "mnist_stats",
+    "to_image", "cnn_learner", "vision_learner", "Brightness", "Contrast", "Hue", "Saturation",
+    "create_vision_model", "model_meta", "CropPad", "DihedralItem", "FlipItem", "RandomCrop", "RandomResizedCrop",
+    "RatioResize", "Resize", "ResizeMethod", "PointScaler", "TensorBBox", "TensorImage", "TensorImageBW",
+    "TensorMask", "TensorPoint", "XResNet", "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
+    "plt",
+]  # fmt: skip

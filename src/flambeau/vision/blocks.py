@@ -10,6 +10,7 @@ from flambeau.data.kinds import Kind, Mask
 from flambeau.data.normalize import IntToFloatTensor
 from flambeau.data.transform import Transform
 from flambeau.vision.images import PILImage, PILMask
+from flambeau.vision.tensor_types import PointScaler, TensorPoint
 
 
 def ImageBlock(cls: type[PILImage] = PILImage) -> TransformBlock:
@@ -20,6 +21,11 @@ def ImageBlock(cls: type[PILImage] = PILImage) -> TransformBlock:
 def MaskBlock(codes: Iterable[Any] | None = None) -> TransformBlock:
     """Return the block of masks: pictures whose pixels are class indices, named by `codes`."""
     return TransformBlock(type_tfms=[PILMask.create, NameCodes(codes)], batch_tfms=IntToFloatTensor)
+
+
+def PointBlock() -> TransformBlock:
+    """Return the block of points on a picture: pixel coordinates (n, 2) as x, y; the model sees them as -1..1."""
+    return TransformBlock(type_tfms=TensorPoint.create, item_tfms=PointScaler)
 
 
 class NameCodes(Transform):
@@ -33,6 +39,7 @@ class NameCodes(Transform):
 
     @property
     def kind(self) -> Kind | None:
+        """The kind of masks, with the names of their classes."""
         return Mask(tuple(self.vocab or ()))
 
     def settings(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.data.chance import ItemChance
 from flambeau.data.kinds import Kind, Mask, Picture, Points
 from flambeau.data.normalize import IntToFloatTensor, ToTensor
 from flambeau.data.transform import Augment, Transform
@@ -54,7 +55,9 @@ class FusedResizeAugment(Augment):
 
     def draw(self, chance: random.Random, sample: Sequence[Any], kinds: Sequence[Kind], training: bool) -> FusedDraw:
         placement = self.resize.draw(chance, sample, kinds, training)
-        return FusedDraw(placement, draw_parts(self.parts, [chance], 1, placement.size, training))
+        # the stream that the batch transforms would have had, so that the device does not change an item's luck
+        later = chance.for_batch() if isinstance(chance, ItemChance) else chance
+        return FusedDraw(placement, draw_parts(self.parts, [later], 1, placement.size, training))
 
     def apply(self, value: Any, kind: Kind, drawn: FusedDraw) -> Any:
         if isinstance(kind, Picture):

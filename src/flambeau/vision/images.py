@@ -163,6 +163,11 @@ class PILImage(PIL.Image.Image):
         if isinstance(source, PIL.ImageFile.ImageFile) and not self._is_foreign:
             source.close()
 
+    def __del__(self) -> None:
+        # a picture that was only asked for its size has left its file open
+        if self._source is not None and getattr(self._source, "_exclusive_fp", False):
+            self._close(self._source)
+
     def _is_ready(self, source: PIL.Image.Image) -> bool:
         return source.mode == self.wanted_mode and "transparency" not in source.info
 
@@ -318,7 +323,8 @@ class Image:
         """
         image = PILImage._of_file(file)
         if image._source is not None and image._source.mode in ("1", "L", *_SCALED_16_BIT):
-            return PILImageBW._of_source(image._source, image._name)
+            source, image._source = image._source, None  # handed on, still open
+            return PILImageBW._of_source(source, image._name)
         return image
 
 

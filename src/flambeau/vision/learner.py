@@ -1,4 +1,4 @@
-"""The vision learner: after reading it you know what happens between a name like resnet34 and a model ready to fine-tune."""
+"""The vision learner: after reading it you know how a name like resnet34 becomes a model ready to fine-tune."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.kinds import Category, MultiCategory
+from flambeau.data.kinds import Category, Mask, MultiCategory
 from flambeau.data.normalize import Normalize
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.optimizers import Adam
@@ -53,8 +53,8 @@ def vision_learner(
 ) -> Learner:
     """Return a learner whose model has the body of `arch` (a torchvision function, or any timm name) and a new head.
 
-    A pretrained body is frozen at first, as `fine_tune` wants it, and the pictures are normalised with the statistics it
-    was trained with (`normalize`), unless the loaders normalise already. The head is described in `create_head`.
+    A pretrained body is frozen at first, as `fine_tune` wants it, and the pictures are normalised with the statistics
+    it was trained with (`normalize`), unless the loaders normalise already. The head is described in `create_head`.
 
     Raises:
         UnknownNameError: no architecture has this name.
@@ -109,7 +109,7 @@ def add_normalization(dls: DataLoaders, model: VisionModel, n_in: int) -> None:
     if present and not isinstance(present[0], ArchNormalize):
         return
     if present and present[0].settings() != wanted.settings():
-        print(f"The loaders' normalisation now follows {model.body.name}; earlier learners of these loaders see it too.")
+        print(f"The loaders now normalise for {model.body.name}; earlier learners of these loaders see it too.")
     if present:
         for loader in dls.loaders:
             loader.batch_tfms[:] = [tfm for tfm in loader.batch_tfms if not isinstance(tfm, ArchNormalize)]
@@ -118,9 +118,8 @@ def add_normalization(dls: DataLoaders, model: VisionModel, n_in: int) -> None:
 
 def _summary_line(learn: Learner, model: VisionModel, n_out: int, size: tuple[int, int]) -> str:
     target = learn.dls.kinds[learn.dls.n_inp] if len(learn.dls.kinds) > learn.dls.n_inp else None
-    task = {Category: f"{n_out} classes", MultiCategory: f"{n_out} labels, any number of them"}.get(
-        type(target), f"{n_out} numbers"
-    )
+    task = f"{n_out} classes" if isinstance(target, Category | Mask) else f"{n_out} numbers"
+    task = f"{n_out} labels, any number of them" if isinstance(target, MultiCategory) else task
     loss = getattr(learn.loss_func, "__name__", type(learn.loss_func).__name__)
     start = "pretrained body, frozen at first" if model.pretrained else "random weights"
     return f"{model.body.name}: {task}, {loss}, pictures {size[0]}x{size[1]}, {start}, on {learn.device}"

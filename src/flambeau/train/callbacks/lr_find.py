@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.nn.optimizers import set_hyper
 from flambeau.train.callback import Callback, CancelFitException, CancelValidException
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Suggester = Callable[[Sequence[float], Sequence[float]], float]
 EXPLODED = 4.0  # times the best smoothed loss
 MIN_STEPS = 6
+LAST = 5  # points at the end of the curve, where the loss explodes, are not looked at
+MIN_POINTS = 3  # but so many are
 
 
 class SuggestedRates(tuple[float, ...]):
@@ -54,16 +57,15 @@ class SuggestedRates(tuple[float, ...]):
 def valley(lrs: Sequence[float], losses: Sequence[float], num_it: int = 100) -> float:
     """Suggest the rate half way through the middle third of the curve's longest valley.
 
-    A valley is a decreasing subsequence of the losses; the longest spans from `start` to `end`.
+    A valley is a decreasing subsequence of the losses. It is taken to begin as many points before its end as it is
+    long: a few lucky points of the flat beginning shall not stretch it. `num_it` is not needed, here as below.
     """
     n = len(losses)
-    length, begin = [1] * n, list(range(n))
+    length = [1] * n
     for i in range(1, n):
-        for j in range(i):
-            if losses[j] > losses[i] and length[j] + 1 > length[i]:
-                length[i], begin[i] = length[j] + 1, begin[j]
-    end = max(range(n), key=lambda i: length[i])
-    start = begin[end]
+        length[i] += max((length[j] for j in range(i) if losses[j] > losses[i]), default=0)
+    end = max(range(n), key=length.__getitem__)
+    start = max(end - length[end], 0)
     third = (end - start) / 3
     return float(lrs[start + int(third) + int(third / 2)])
 
@@ -120,8 +122,6 @@ class RateSweep(Callback):
 
 
 class _NoValidation(Callback):
-    run_train = False
-
     def before_validate(self) -> None:
         raise CancelValidException
 
@@ -147,40 +147,45 @@ def find_rate(
         )
     kept = _Kept(learn)
     sweep = RateSweep(start_lr, end_lr, num_it, stop_div)
+    learn._check_train_loader()
     n_epoch = -(-num_it // len(learn.dls.train))
-    recorder = learn.recorder
     try:
-        recorder.learn = learn
         with learn.no_logging(), learn.no_bar(), learn.added_cbs([sweep, _NoValidation()]):
             learn.fit(n_epoch)
-        losses, lrs = list(recorder.losses), list(recorder.lrs)
+        losses, lrs = list(learn.recorder.losses), list(learn.recorder.lrs)
     finally:
         kept.restore()
-    n = min(len(losses), len(lrs))
-    skip = n // 10
-    lrs, losses = lrs[:n], losses[:n]
-    usable = [(r, x) for r, x in zip(lrs[skip:-5], losses[skip:-5], strict=True)]
-    bad = next((i for i, (_, loss) in enumerate(usable) if math.isnan(loss)), None)
-    usable = usable[:bad]
-    if len(usable) < 2:
+    shown = usable_points(losses, num_it)
+    xs, ys = lrs[shown], losses[shown]
+    if len(xs) < 2:
+        finite = all(map(math.isfinite, losses))
+        what = "there were too few batches" if finite else "the loss is not a finite number"
         raise TrainingError(
-            f"The rate finder saw only {n} usable batches: the loss {'is not a number' if bad == 0 else 'exploded at once'}. "
-            "Look for NaN in the data, or start lower: lr_find(start_lr=1e-9)."
+            f"The rate finder saw {len(losses)} batches and could use {len(xs)} of them: {what}. Look for NaN in the "
+            "data, or start lower: lr_find(start_lr=1e-9)."
         )
-    xs, ys = [r for r, _ in usable], [x for _, x in usable]
-    names = [getattr(f, "__name__", str(f)) for f in suggesters]
+    names = [getattr(getattr(f, "func", f), "__name__", type(f).__name__) for f in suggesters]
     rates = SuggestedRates.of(names, [f(xs, ys) for f in suggesters], lrs, losses)
     if show_plot:
-        plot_rates(rates, skip)
+        plot_rates(rates, shown)
     return rates
 
 
-def plot_rates(rates: SuggestedRates, skip_start: int = 0, ax: Any = None) -> Any:
+def usable_points(losses: Sequence[float], num_it: int) -> slice:
+    """Return which part of the curve tells something: without the noisy first tenth, the exploding end, and NaN."""
+    n = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    exploded = n < len(losses)
+    last = 0 if exploded else min(LAST, max(n - MIN_POINTS, 0))
+    first = min(num_it // 10, max(n - last - MIN_POINTS, 0))
+    return slice(first, n - last)
+
+
+def plot_rates(rates: SuggestedRates, shown: slice = slice(None), ax: Any = None) -> Drawing:
     """Draw the loss over the learning rate, and the suggestions on it."""
     import matplotlib.pyplot as plt
 
     ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
-    xs, ys = rates.lrs[skip_start:-5], rates.losses[skip_start:-5]
+    xs, ys = rates.lrs[shown], rates.losses[shown]
     ax.plot(xs, ys, color="0.4")
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
     for name, rate in zip(rates.names, rates, strict=True):
@@ -188,25 +193,31 @@ def plot_rates(rates: SuggestedRates, skip_start: int = 0, ax: Any = None) -> An
         ax.plot(rate, ys[nearest_x], "o", label=f"{name} {rate:.1e}")
     if rates.names:
         ax.legend(frameon=False)
-    return ax
+    return Drawing(ax.figure)
 
 
 class _Kept:
     """Everything that a sweep disturbs, kept in memory."""
 
     def __init__(self, learn: Learner) -> None:
-        self.learn = learn
+        self.learn, self.was_training = learn, learn.model.training
         self.weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
         self.optimizer = copy.deepcopy(learn.optimizer.state_dict())
+        self.scaler = copy.deepcopy(learn.scaler.state_dict()) if learn.scaler is not None else None
         self.chance = (random.getstate(), np.random.get_state(), torch.get_rng_state())
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self.epochs = [getattr(loader, "epoch", None) for loader in learn.dls.loaders]
+        generators = [getattr(loader, "generator", None) for loader in learn.dls.loaders]
+        self.generators = [(each, each.get_state()) for each in generators if isinstance(each, torch.Generator)]
         self.recorder = {k: list(v) if type(v) is list else v for k, v in learn.recorder.__dict__.items()}
 
     def restore(self) -> None:
         learn = self.learn
         learn.model.load_state_dict(self.weights)
+        learn.model.train(self.was_training)
         learn.optimizer.load_state_dict(self.optimizer)
+        if learn.scaler is not None and self.scaler is not None:
+            learn.scaler.load_state_dict(self.scaler)
         random.setstate(self.chance[0])
         np.random.set_state(self.chance[1])
         torch.set_rng_state(self.chance[2])
@@ -215,4 +226,6 @@ class _Kept:
         for loader, epoch in zip(learn.dls.loaders, self.epochs, strict=True):
             if epoch is not None:
                 loader.epoch = epoch
+        for generator, state in self.generators:
+            generator.set_state(state)
         learn.recorder.__dict__ = {**self.recorder, "learn": learn}

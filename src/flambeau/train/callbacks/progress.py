@@ -1,6 +1,6 @@
 """Progress: after reading it you know how the same training looks in a terminal, a notebook and a log file.
 
-The table of epochs is what stays; the bar is there only while someone waits. The bar is redrawn by the clock, not by the
+The table of epochs is what stays; the bar is there only while someone waits. It is redrawn by the clock, not by the
 batch, so that a small model is not slowed down.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from flambeau.train.callback import Callback
 
 REFRESH_SECONDS = 0.2
-WIDTH = 12
+WIDTH, NARROW = 12, 9
 
 
 class Display(ABC):
@@ -43,11 +43,14 @@ class Lines(Display):
     """Plain lines, for log files and pipes: a line an epoch, no bar."""
 
     def start(self, columns: Sequence[str]) -> None:
-        print("".join(name.rjust(max(WIDTH, len(name) + 2)) for name in columns), flush=True)
-        self.widths = [max(WIDTH, len(name) + 2) for name in columns]
+        self.widths = [NARROW if name in ("epoch", "time") else max(WIDTH, len(name) + 2) for name in columns]
+        print(self._line(columns), flush=True)
 
     def row(self, cells: Sequence[str]) -> None:
-        print("".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True)), flush=True)
+        print(self._line(cells), flush=True)
+
+    def _line(self, cells: Sequence[str]) -> str:
+        return "".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True))
 
     def bar(self, done: int, total: int, words: str) -> None:
         """Lines show no bar."""
@@ -65,23 +68,35 @@ class Terminal(Lines):
 
         super().start(columns)
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
             console=Console(file=sys.stdout), transient=True, auto_refresh=False,
         )  # fmt: skip
-        self.task = self.progress.add_task("", total=1)
-        self.progress.start()
+        self.task: Any = None
+        self.total, self.widest = 0, 0
 
     def row(self, cells: Sequence[str]) -> None:
-        self.progress.console.print(
-            "".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True)), highlight=False, soft_wrap=True
-        )
+        self._clear()
+        super().row(cells)
 
     def bar(self, done: int, total: int, words: str) -> None:
-        self.progress.update(self.task, completed=done, total=total, description=words)
+        if self.task is None:  # not before there is something to show: a fast epoch needs no bar
+            self.task = self.progress.add_task(words, total=total)
+            self.progress.start()
+        if total != self.total:  # another pass, with a pace of its own
+            self.progress.reset(self.task, total=total)
+            self.total = total
+        self.progress.update(self.task, completed=done, description=words.ljust(self.widest))
+        self.widest = max(self.widest, len(words))  # so that the bar stays where it is
         self.progress.refresh()
 
+    def _clear(self) -> None:
+        if self.task is not None:
+            self.progress.stop()
+            self.progress.remove_task(self.task)
+            self.task = None
+
     def stop(self) -> None:
-        self.progress.stop()
+        self._clear()
 
 
 class Notebook(Display):
@@ -90,7 +105,8 @@ class Notebook(Display):
     def start(self, columns: Sequence[str]) -> None:
         from IPython.display import display
 
-        self.columns, self.rows, self.now = list(columns), [], ""
+        self.columns, self.now = list(columns), ""
+        self.rows: list[list[str]] = []
         self.handle: Any = display(self, display_id=True)
 
     def _repr_html_(self) -> str:
@@ -106,6 +122,7 @@ class Notebook(Display):
 
     def row(self, cells: Sequence[str]) -> None:
         self.rows.append(list(cells))
+        self.now = ""
         self.handle.update(self)
 
     def bar(self, done: int, total: int, words: str) -> None:
@@ -128,7 +145,11 @@ def choose_display(with_bar: bool) -> Display:
     """Return the display that suits where the output goes."""
     if in_notebook():
         return Notebook()
-    return Terminal() if with_bar and sys.stdout.isatty() else Lines()
+    return Terminal() if with_bar and _is_terminal(sys.stdout) else Lines()
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
 
 
 def clock(seconds: float) -> str:

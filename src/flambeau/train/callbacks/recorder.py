@@ -46,6 +46,8 @@ class Recorder(Callback):
         self.log: list[float] = []
         self._pending: list[Tensor] = []
         self._valid: list[tuple[Tensor, int]] = []
+        self._validated: list[float] = []
+        self._started = 0.0
         self._smooth, self._n_smooth = 0.0, 0
         self._n_fits = 0
 
@@ -67,6 +69,7 @@ class Recorder(Callback):
         self.hps = {"lr": [], "mom": []}
         self.lrs = self.hps["lr"]
         self._pending, self._smooth, self._n_smooth = [], 0.0, 0
+        self.log, self._started = [], time.perf_counter()
         self._n_fits += 1
 
     def before_epoch(self) -> None:
@@ -75,11 +78,12 @@ class Recorder(Callback):
 
     def after_batch(self) -> None:
         learn = self.learn
+        if learn.loss is None:  # there were no targets, or a callback cancelled the batch
+            return
         if not learn.training:
-            if learn.yb:
-                self._valid.append((learn.loss.detach(), learn.batch.n_items))
-                for metric in learn.metrics:
-                    metric.update(learn.pred, *learn.yb)
+            self._valid.append((learn.loss.detach(), learn.batch.n_items))
+            for metric in learn.metrics:
+                metric.update(learn.pred, *learn.yb)
             return
         self._pending.append(learn.loss.detach())
         group = learn.optimizer.param_groups[-1]
@@ -100,7 +104,6 @@ class Recorder(Callback):
 
     def after_train(self) -> None:
         self.log.append(self.smooth_loss())
-        self.iters.append(len(self.losses))
 
     def before_validate(self) -> None:
         self._valid = []
@@ -108,10 +111,15 @@ class Recorder(Callback):
             metric.reset()
 
     def after_validate(self) -> None:
-        self.log += self.validation_values()
+        self._validated = self._measured()
+        self._valid = []  # a validation cancelled before its first batch must not show the numbers of this one
+        self.log += self._validated
 
     def validation_values(self) -> list[float]:
-        """Return the loss and the metrics over the batches of the last validation."""
+        """Return the loss and the metrics of the last validation."""
+        return list(self._validated)
+
+    def _measured(self) -> list[float]:
         if not self._valid:
             return [math.nan, *(math.nan for _ in self.learn.metrics)]
         losses = torch.stack([loss.float().reshape(()) for loss, _ in self._valid])
@@ -122,10 +130,12 @@ class Recorder(Callback):
     def after_epoch(self) -> None:
         seconds = time.perf_counter() - self._started
         self.values.append(L(self.log))
+        self.iters.append(len(self.losses))
         self.final_record = L(self.log)
         names = self.metric_names[1:-1]
         numbers = dict(zip(names, self.log, strict=False))
         self.rows.append({"fit": self._n_fits, "epoch": self.learn.epoch, **numbers, "time": round(seconds, 2)})
+        self.log = []
 
     def after_fit(self) -> None:
         self.smooth_loss()
@@ -168,7 +178,8 @@ class Recorder(Callback):
         unknown = [key for key in keys if key not in self.hps]
         if unknown or not self.losses:
             raise ArgumentError(f"No schedule of {unknown or keys} was recorded; recorded: {sorted(self.hps)}.")
-        figure, axes = plt.subplots(1, len(keys), figsize=figsize or (5 * len(keys), 3.4), squeeze=False, layout="constrained")
+        figsize = figsize or (5 * len(keys), 3.4)
+        figure, axes = plt.subplots(1, len(keys), figsize=figsize, squeeze=False, layout="constrained")
         for key, ax in zip(keys, axes.flat, strict=True):
             ax.plot(self.hps[key])
             ax.set(xlabel="batch", ylabel={"lr": "learning rate", "mom": "momentum"}.get(key, key))

@@ -11,7 +11,7 @@ Schedule = Callable[[float], float | Sequence[float]]
 
 
 class ParamScheduler(Callback):
-    """Set hyper-parameters before each training batch: `scheds` maps "lr", "mom", "wd", ... to functions of progress."""
+    """Set hyper-parameters before each training batch: `scheds` maps "lr", "mom", "wd" to functions of progress."""
 
     order = 10
     run_valid = False
