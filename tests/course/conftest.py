@@ -82,7 +82,10 @@ def pets(place_archive: Callable[[str, Path], None], shapes: Callable[..., None]
 
     images = tmp_path / "oxford-iiit-pet" / "images"
     for breed, colour, shape in (
-        ("Abyssinian", "red", "disc"), ("Birman", "yellow", "disc"), ("beagle", "blue", "square"), ("pug", "green", "square")
-    ):  # fmt: skip
+        ("Abyssinian", "red", "disc"),
+        ("Birman", "yellow", "disc"),
+        ("beagle", "blue", "square"),
+        ("pug", "green", "square"),
+    ):
         shapes(images, f"{breed}_{{}}.jpg", 10, colour, shape)
     place_archive(URLs.PETS, images.parent)

@@ -61,8 +61,8 @@ def test_bears_from_the_folder_to_an_app(path: Path) -> None:
     learn.export()
     exported = Path().ls(file_exts=".safetensors")
     assert len(exported) == 1
-    learn_inf = load_learner(path / "export.safetensors") if not exported else load_learner(exported[0])
-    pred, pred_idx, probs = learn_inf.predict(path / "grizzly" / "1.jpg")
+    learn_inf = load_learner(exported[0])
+    pred, pred_idx, _ = learn_inf.predict(path / "grizzly" / "1.jpg")
     assert learn_inf.dls.vocab == ["black", "grizzly", "teddy"]
     assert pred == learn_inf.dls.vocab[pred_idx]
 

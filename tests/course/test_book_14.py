@@ -82,7 +82,9 @@ def test_a_plain_network_of_convolutions(dls: DataLoaders) -> None:
     def block(ni, nf):
         return ConvLayer(ni, nf, stride=2)
 
-    model = nn.Sequential(block(3, 8), block(8, 16), block(16, 32), nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(32, dls.c))
+    model = nn.Sequential(
+        block(3, 8), block(8, 16), block(16, 32), nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(32, dls.c)
+    )
     learn = get_learner(dls, model)
     learn.lr_find(num_it=10)
     learn.fit_one_cycle(1, 3e-3)

@@ -30,7 +30,7 @@ class SiameseImage(fastuple):
 class SiameseTransform(Transform):
     def __init__(self, files, label_func, splits):
         self.labels = files.map(label_func).unique()
-        self.lbl2files = {l: L(f for f in files if label_func(f) == l) for l in self.labels}
+        self.lbl2files = {label: L(f for f in files if label_func(f) == label) for label in self.labels}
         self.label_func = label_func
         self.valid = {f: self._draw(f) for f in files[splits[1]]}
 
@@ -43,7 +43,7 @@ class SiameseTransform(Transform):
         same = chances.random() < 0.5
         cls = self.label_func(f)
         if not same:
-            cls = chances.choice(L(l for l in self.labels if l != cls))
+            cls = chances.choice(L(label for label in self.labels if label != cls))
         return chances.choice(self.lbl2files[cls]), same
 
 

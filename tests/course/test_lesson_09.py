@@ -28,7 +28,8 @@ def test_small_pictures_are_made_once(trn_path: Path) -> None:
     small = Path("sml")
     resize_images(trn_path, dest=small, max_size=40, recurse=True)
     assert max(Image.open(get_image_files(small)[0]).size) == 40
-    learn = train(small, "convnext_atto", item=Resize(32, method="squish"), batch=aug_transforms(size=32, min_scale=0.75))
+    batch = aug_transforms(size=32, min_scale=0.75)
+    learn = train(small, "convnext_atto", item=Resize(32, method="squish"), batch=batch)
     assert len(learn.recorder.values[-1]) == 3
 
 

@@ -36,7 +36,7 @@ def sign_items(n: int = 24) -> list[tuple[list[float], str]]:
 
 
 def sign_loaders(n: int = 24, **options: Any) -> DataLoaders:
-    """Return loaders of `sign_items` made by a data block, whose label function is a lambda; the last third validates."""
+    """Return loaders of `sign_items`, made by a block whose label function is a lambda; the last third validates."""
     block = DataBlock(
         blocks=(TransformBlock(type_tfms=torch.tensor), CategoryBlock),
         get_x=lambda item: item[0] if isinstance(item, tuple) else item,

@@ -31,7 +31,9 @@ def run_demo(out: Path, epochs: int | None, seed: int) -> None:
     dls = ImageDataLoaders.from_folder(
         pictures, img_cls=PILImageBW, bs=BATCH, val_bs=500, batch_tfms=[*augment, Normalize()]
     )
-    print(f"{len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate: {', '.join(dls.vocab)}\n", flush=True)
+    print(
+        f"{len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate: {', '.join(dls.vocab)}\n", flush=True
+    )
     learn = Learner(
         dls,
         small_net(len(dls.vocab)),

@@ -133,6 +133,7 @@ def doctor() -> None:
     """Print versions and devices, for bug reports."""
     from flambeau.foundation.show_install import show_install
 
+    print(f"{'flambeau':<15} {__version__}")
     show_install()
 
 

@@ -151,11 +151,12 @@ def to_tensor(value: Any) -> Any:
     Pictures become uint8 (channel, height, width), whole numbers int64, other numbers float32; an array keeps its type,
     but float64 becomes float32.
     """
-    if isinstance(value, Tensor):
-        return value
+    # asked before all else: points and boxes are tensors too, and are scaled to their picture on the way
     convert = getattr(value, "to_tensor", None)
     if convert is not None:
         return convert()
+    if isinstance(value, Tensor):
+        return value
     if isinstance(value, bool | np.bool_):
         return torch.tensor(int(value))
     if isinstance(value, int | np.integer):

@@ -60,6 +60,8 @@ def given_classes(vocab: CategoryMap | None) -> list[Any]:
 
 def is_missing(label: Any) -> bool:
     """Return whether a label is None or one of the signs for an empty cell (NaN, NaT, NA)."""
+    if type(label) is str:
+        return False
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(label, float | np.floating) and bool(label != label)

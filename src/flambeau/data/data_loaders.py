@@ -330,3 +330,8 @@ def require_settings(loader: type[DataLoader], options: dict[str, Any]) -> None:
     for name in options:
         if name not in known and len(known) == len(taken):
             raise unknown_name("option of a loader", name, known)
+
+
+def get_c(dls: DataLoaders) -> int:
+    """Return how many numbers the model must put out: `dls.c`."""
+    return dls.c

@@ -403,6 +403,10 @@ class SubsetItems(Sequence[Any]):
     def __getitem__(self, place: Any) -> Any:
         return self.items[self.indices[place]]
 
+    def __iter__(self) -> Iterator[Any]:
+        items = self.items
+        return (items[index] for index in self.indices)
+
 
 def as_items(items: Any) -> Any:
     """Return items as something with `len` and `[i]`: a table as its rows, a lone path or dictionary as one item."""
@@ -488,3 +492,8 @@ def n_outputs(kinds: Sequence[Kind], values: Sequence[Any]) -> int:
 def show_at(datasets: Datasets, place: int, **options: Any) -> Any:
     """Draw the sample of a data set at a place."""
     return datasets.show(datasets[place], **options)
+
+
+def decode_at(datasets: Datasets, place: int) -> Any:
+    """Return the decoded sample of a data set at a place."""
+    return datasets.decode(datasets[place])

@@ -91,7 +91,16 @@ class EncodedItems(Sequence[Any]):
         return value
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[place] for place in range(len(self)))
+        if len(self.transforms) != 1:
+            return (self[place] for place in range(len(self)))
+        return self._through(self.transforms[0])
+
+    def _through(self, transform: Transform) -> Iterator[Any]:
+        for place, value in enumerate(self.items):
+            try:
+                yield transform(value, None)
+            except Exception as error:
+                raise_located(error, self.name(place))
 
     def name(self, place: int) -> str:
         """Return words for the item at a place, for errors."""

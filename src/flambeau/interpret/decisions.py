@@ -86,7 +86,7 @@ class Decisions:
         if choice not in self.options:
             raise unknown_name("decision", choice, self.options)
         if not 0 <= number < len(self.candidates):
-            raise ArgumentError(f"There are {len(self.candidates)} candidates, numbered from 0; {number} is none of them.")
+            raise ArgumentError(f"There are {len(self)} candidates, numbered from 0; {number} is none of them.")
         if choice in (KEEP, self.candidates[number].label):
             self._chosen.pop(number, None)
         else:

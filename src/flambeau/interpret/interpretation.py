@@ -122,7 +122,7 @@ class ClassificationInterpretation(Interpretation):
     @property
     def vocab(self) -> list[str]:
         """The names of the classes."""
-        names: tuple[Any, ...] = getattr(self.target, "vocab", None) or getattr(self.target, "codes", ())
+        names: Any = getattr(self.target, "vocab", None) or getattr(self.target, "codes", ())
         return [str(name) for name in names]
 
     def confusion_matrix(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path as AnyPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import load_weights, save_weights
 from flambeau.train.defaults import decoding_for, loss_for
 from flambeau.train.loop import Loop
+
+if TYPE_CHECKING:
+    from flambeau.train.callbacks.activations import ActivationStats
 
 Moms = tuple[float, float, float]
 
@@ -59,6 +62,7 @@ class Learner(Loop):
     """
 
     recorder: Recorder
+    activation_stats: ActivationStats  # of the callback of this name, once it has been added
 
     def __init__(
         self,

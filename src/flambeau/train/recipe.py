@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from flambeau.data.dataset import Getter
 from flambeau.data.kinds import Kind
-from flambeau.data.transform import Transform
+from flambeau.data.transform import Transform, as_transform
 from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.losses import Loss
@@ -84,8 +84,12 @@ def rebuild_part(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
                 f"The export was made with a transform of your own, {name!r}, which it does not carry. "
                 f"Give it back: load_learner(path, transforms={{{name!r}: ...}})."
             )
-        return given[name]
+        own = given[name]
+        return own if isinstance(own, Kind) else as_transform(own)
     if "function" in recipe:
+        # a function is called with what the user predicts, so only those that open an item will do
+        if not str(recipe["function"]).endswith(".create"):
+            raise ExportError(f"The export names the function {recipe['function']!r}, which opens no kind of item.")
         return Transform(_resolve(recipe["function"]))
     found = _resolve(recipe.get("class"))
     if not isinstance(found, type) or not issubclass(found, Transform | Kind) or found.settings is Transform.settings:

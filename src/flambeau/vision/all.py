@@ -1,4 +1,4 @@
-"""Everything a vision notebook needs: `from flambeau.vision.all import *` is the only line that changes in course code."""
+"""All a vision notebook needs: `from flambeau.vision.all import *` is the only line that changes in course code."""
 
 import itertools
 import json
@@ -21,6 +21,7 @@ from numpy import array
 from torch import Tensor, nn, optim
 
 from flambeau.course.names import Inf, defaults, fastuple, load_pickle, save_pickle
+from flambeau.course.plots import plot_function
 from flambeau.data.archives import file_extract
 from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from flambeau.data.categorize import (
@@ -30,8 +31,8 @@ from flambeau.data.categorize import (
     OneHotEncode,
     RegressionSetup,
 )
-from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.dataset import Datasets, TfmdLists
+from flambeau.data.data_loaders import DataLoaders, get_c
+from flambeau.data.dataset import Datasets, TfmdLists, decode_at, show_at
 from flambeau.data.download import download_data, download_url, untar_data
 from flambeau.data.getters import (
     AttrGetter,
@@ -42,6 +43,9 @@ from flambeau.data.getters import (
     get_image_files,
     get_text_files,
     image_extensions,
+)
+from flambeau.data.getters import (
+    get_image_files as get_image_files_sorted,  # the book's name; they are sorted anyway
 )
 from flambeau.data.labels import CategoryMap, ColReader, RegexLabeller, parent_label, using_attr
 from flambeau.data.loaders import DataLoader
@@ -80,17 +84,37 @@ from flambeau.interpret.interpretation import (
     SegmentationInterpretation,
 )
 from flambeau.nn.attention import SelfAttention, SimpleSelfAttention
-from flambeau.nn.blocks import ResBlock, SEBlock, SimpleCNN
-from flambeau.nn.hooks import Hook, Hooks, hook_output, hook_outputs, model_sizes, num_features_model
+from flambeau.nn.blocks import (
+    Cat,
+    MergeLayer,
+    ResBlock,
+    SEBlock,
+    SeparableBlock,
+    SequentialEx,
+    SEResNeXtBlock,
+    SimpleCNN,
+)
+from flambeau.nn.hooks import Hook, Hooks, dummy_eval, hook_output, hook_outputs, model_sizes, num_features_model
 from flambeau.nn.init import apply_init
 from flambeau.nn.layers import (
     BatchNorm,
+    BatchNorm1dFlat,
     ConvLayer,
     Embedding,
     Flatten,
+    InstanceNorm,
+    Lambda,
     LinBnDrop,
+    Mish,
     Module,
     NormType,
+    ResizeBatch,
+    SigmoidRange,
+    Swish,
+    TimeDistributed,
+    View,
+    flatten_model,
+    in_channels,
     sequential,
     sigmoid_range,
 )
@@ -106,7 +130,9 @@ from flambeau.nn.losses import (
     LabelSmoothingCrossEntropyFlat,
     MSELossFlat,
 )
+from flambeau.nn.metric import Metric
 from flambeau.nn.metrics import (
+    Perplexity,
     accuracy,
     accuracy_multi,
     error_rate,
@@ -119,9 +145,42 @@ from flambeau.nn.metrics import (
     top_k_accuracy,
 )
 from flambeau.nn.optimizers import SGD, Adam, OptimWrapper, RAdam, RMSProp
+from flambeau.nn.overlap_metrics import Dice, DiceMulti, JaccardCoeff, JaccardCoeffMulti
 from flambeau.nn.param_groups import params
-from flambeau.nn.pooling import AdaptiveConcatPool2d
+from flambeau.nn.pooling import AdaptiveConcatPool1d, AdaptiveConcatPool2d, PixelShuffle_ICNR, PoolFlatten, icnr_init
 from flambeau.nn.schedules import SchedCos, SchedExp, SchedLin, SchedNo, SchedPoly, combine_scheds, combined_cos
+from flambeau.nn.sklearn_metrics import (
+    AccumMetric,
+    APScoreBinary,
+    APScoreMulti,
+    BalancedAccuracy,
+    BrierScore,
+    BrierScoreMulti,
+    CohenKappa,
+    ExplainedVariance,
+    F1Score,
+    F1ScoreMulti,
+    FBeta,
+    FBetaMulti,
+    HammingLoss,
+    HammingLossMulti,
+    Jaccard,
+    JaccardMulti,
+    MatthewsCorrCoef,
+    MatthewsCorrCoefMulti,
+    PearsonCorrCoef,
+    Precision,
+    PrecisionMulti,
+    R2Score,
+    Recall,
+    RecallMulti,
+    RocAuc,
+    RocAucBinary,
+    RocAucMulti,
+    SpearmanCorrCoef,
+    skm_to_fastai,
+)
+from flambeau.nn.summary import module_summary
 from flambeau.train.callback import (
     Callback,
     CancelBackwardException,
@@ -215,7 +274,8 @@ plt = LazyModule("matplotlib.pyplot")
 __all__ = [
     "itertools", "json", "math", "os", "random", "re", "shutil", "time", "warnings", "Counter", "defaultdict",
     "partial", "SimpleNamespace", "np", "PIL", "torch", "F", "array", "Tensor", "nn", "optim", "Inf", "defaults",
-    "fastuple", "load_pickle", "save_pickle", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock",
+    "fastuple", "load_pickle", "save_pickle", "plot_function", "get_c", "decode_at", "show_at",
+    "get_image_files_sorted", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock",
     "TransformBlock", "Categorize", "EncodedMultiCategorize", "MultiCategorize", "OneHotEncode", "RegressionSetup",
     "DataLoaders", "Datasets", "TfmdLists", "file_extract", "download_data", "download_url", "untar_data",
     "AttrGetter", "FileGetter", "ImageGetter", "ItemGetter", "get_files", "get_image_files", "get_text_files",
@@ -232,12 +292,21 @@ __all__ = [
     "LinBnDrop", "Module", "NormType", "sequential", "sigmoid_range", "BCELossFlat", "BCEWithLogitsLossFlat",
     "CrossEntropyLossFlat", "DiceLoss", "FocalLoss", "FocalLossFlat", "L1LossFlat", "LabelSmoothingCrossEntropy",
     "LabelSmoothingCrossEntropyFlat", "MSELossFlat", "accuracy", "accuracy_multi", "error_rate", "exp_rmspe",
-    "foreground_acc", "mae", "mse", "msle", "rmse", "top_k_accuracy", "SGD", "Adam", "OptimWrapper", "RAdam",
-    "RMSProp", "params", "AdaptiveConcatPool2d", "SchedCos", "SchedExp", "SchedLin", "SchedNo", "SchedPoly",
-    "combine_scheds", "combined_cos", "Callback", "CancelBackwardException", "CancelBatchException",
-    "CancelEpochException", "CancelFitException", "CancelStepException", "CancelTrainException",
-    "CancelValidException", "minimum", "slide", "steep", "valley", "ActivationStats", "GradientAccumulation", "GradientClip", "MixedPrecision", "Recorder", "ParamScheduler",
-    "Learner", "load_learner", "Prediction", "Predictor", "alexnet", "available_architectures", "convnext_base",
+    "foreground_acc", "mae", "mse", "msle", "rmse", "MergeLayer", "SequentialEx", "Cat", "SEResNeXtBlock",
+    "SeparableBlock", "dummy_eval", "Swish", "Mish", "Lambda", "View", "ResizeBatch", "SigmoidRange",
+    "InstanceNorm", "BatchNorm1dFlat", "TimeDistributed", "flatten_model", "in_channels", "Metric", "Perplexity",
+    "Dice", "DiceMulti", "JaccardCoeff", "JaccardCoeffMulti", "AdaptiveConcatPool1d", "PoolFlatten", "icnr_init",
+    "PixelShuffle_ICNR", "AccumMetric", "skm_to_fastai", "F1Score", "FBeta", "Precision", "Recall", "Jaccard",
+    "BalancedAccuracy", "CohenKappa", "HammingLoss", "MatthewsCorrCoef", "BrierScore", "RocAuc", "RocAucBinary",
+    "APScoreBinary", "ExplainedVariance", "R2Score", "PearsonCorrCoef", "SpearmanCorrCoef", "F1ScoreMulti",
+    "FBetaMulti", "PrecisionMulti", "RecallMulti", "JaccardMulti", "HammingLossMulti", "RocAucMulti",
+    "APScoreMulti", "MatthewsCorrCoefMulti", "BrierScoreMulti", "module_summary", "top_k_accuracy", "SGD", "Adam",
+    "OptimWrapper", "RAdam", "RMSProp", "params", "AdaptiveConcatPool2d", "SchedCos", "SchedExp", "SchedLin",
+    "SchedNo", "SchedPoly", "combine_scheds", "combined_cos", "Callback", "CancelBackwardException",
+    "CancelBatchException", "CancelEpochException", "CancelFitException", "CancelStepException",
+    "CancelTrainException", "CancelValidException", "minimum", "slide", "steep", "valley", "ActivationStats",
+    "GradientAccumulation", "GradientClip", "MixedPrecision", "Recorder", "ParamScheduler", "Learner",
+    "load_learner", "Prediction", "Predictor", "alexnet", "available_architectures", "convnext_base",
     "convnext_large", "convnext_small", "convnext_tiny", "densenet121", "densenet161", "densenet169", "densenet201",
     "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet34",
     "resnet50", "resnet101", "resnet152", "squeezenet1_0", "squeezenet1_1", "swin_b", "swin_s", "swin_t",

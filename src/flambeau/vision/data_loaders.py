@@ -268,7 +268,11 @@ def _block_for_values(values: list[Any]) -> TransformBlock:
     if isinstance(first, list | tuple | set) and not isinstance(first, str):
         return MultiCategoryBlock()
     # whole numbers are classes (0/1, digits); numbers with a fraction are measured
-    return RegressionBlock() if isinstance(first, float) and any(v == v and v != int(v) for v in values) else CategoryBlock()
+    return (
+        RegressionBlock()
+        if isinstance(first, float) and any(v == v and v != int(v) for v in values)
+        else CategoryBlock()
+    )
 
 
 def _require_files(df: Any, reader: ColReader) -> None:

@@ -87,7 +87,8 @@ class ActivationStats(Callback):
 
     def layer_stats(self, idx: int) -> L[L[float]]:
         """Return mean, deviation and share near zero of a layer's outputs, each a list with a number a batch."""
-        rows = torch.stack([row[self._number(idx)] for row in self._moments])
+        number = self._number(idx)
+        rows = torch.stack([row[number] for row in self._moments])
         return L(L(column) for column in rows.T.tolist())
 
     def hist(self, idx: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradients before the step: after reading it you know how small batches make a large one, and why gradients are clipped."""
+"""Gradients before the step: after reading it you know how small batches make a large one, and what clipping does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flambeau.train.callback import Callback, CancelBatchException
 class GradientAccumulation(Callback):
     """Step only when `n_acc` items have been seen, or after each `accumulate` batches where that is given.
 
-    The step is the one that a single batch of all these items would take: each batch weighs as much as it has items, and
-    what an epoch's last batches leave over makes a step too. That holds for losses which are means over the items; norm
-    layers still see the small batches.
+    The step is the one that a single batch of all these items would take: each batch weighs as much as it has items,
+    and what an epoch's last batches leave over makes a step too. That holds for losses which are means over the items;
+    norm layers still see the small batches.
 
     Raises:
         ArgumentError: a count is below 1.
