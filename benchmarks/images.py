@@ -130,7 +130,8 @@ def plain_resize(files: list[str]) -> None:
 def small_net(n_in: int) -> nn.Module:
     """Return a network of three convolutions."""
     return nn.Sequential(
-        nn.Conv2d(n_in, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(n_in, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
     )  # fmt: skip
 

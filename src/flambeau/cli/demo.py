@@ -64,7 +64,8 @@ def small_net(n_classes: int) -> Any:
     from flambeau.nn.layers import ConvLayer
 
     net = nn.Sequential(
-        ConvLayer(1, 32, stride=2), ConvLayer(32, 64, stride=2), ConvLayer(64, 128, stride=2), ConvLayer(128, 256, stride=2),
+        ConvLayer(1, 32, stride=2), ConvLayer(32, 64, stride=2), ConvLayer(64, 128, stride=2),
+        ConvLayer(128, 256, stride=2),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(256, n_classes),
     )  # fmt: skip
     return net.to(memory_format=torch.channels_last)

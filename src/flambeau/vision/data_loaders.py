@@ -229,7 +229,7 @@ class SegmentationDataLoaders(DataLoaders):
         batch_tfms: Any = None,
         **options: Any,
     ) -> DataLoaders:
-        """Return loaders of the pictures `fnames`; `label_func` gives the path of a picture's mask, `codes` its classes."""
+        """Return loaders of the pictures `fnames`; `label_func` gives the path of a mask, `codes` names its classes."""
         block = DataBlock(
             blocks=(ImageBlock, MaskBlock(codes=codes)),
             splitter=RandomSplitter(valid_pct, seed),
