@@ -48,7 +48,13 @@ def test_cats_are_told_from_dogs(unpacked: Unpack) -> None:
     set_seed(42)
     path = unpacked("pets_mini/pets_mini.tgz") / "images"
     dls = ImageDataLoaders.from_name_func(
-        path, get_image_files(path), valid_pct=0.2, seed=42, label_func=lambda name: name[0].isupper(), item_tfms=Resize(224), bs=32
+        path,
+        get_image_files(path),
+        valid_pct=0.2,
+        seed=42,
+        label_func=lambda name: name[0].isupper(),
+        item_tfms=Resize(224),
+        bs=32,
     )
     learn = vision_learner(dls, "tf_efficientnet_lite0", metrics=error_rate)
     learn.fine_tune(3)
