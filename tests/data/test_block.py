@@ -250,7 +250,7 @@ def test_an_empty_cell_as_label_is_told_with_its_row(table: Any, block: Any, col
     table.loc[row, column] = None
     with pytest.raises(LabelError, match=f"Column '{column}' is empty in row {row}.*dropna"):
         of_table(block, ColReader(column)).dataloaders(table, bs=4)
-    with pytest.raises(LabelError, match=rf"row {row} of the table.*nan|nan.*row {row} of the table"):
+    with pytest.raises(LabelError, match=rf"row {row} of the table.*(nan|None)|(nan|None).*row {row} of the table"):
         of_table(block, lambda r: r[column]).dataloaders(table, bs=4)
 
 

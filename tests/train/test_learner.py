@@ -254,3 +254,9 @@ def test_moving_keeps_the_loss_on_the_models_device() -> None:
     with learn.no_logging():
         learn.to("cpu").fit(1)
     assert learn.loss_func.weight.device == learn.device
+
+
+def test_a_negative_learning_rate_is_refused() -> None:
+    learn = line_learner()
+    with pytest.raises(ArgumentError, match=r"below 0 climbs the loss.*got -1"):
+        learn.fit(1, lr=-1.0)

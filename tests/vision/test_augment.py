@@ -61,6 +61,11 @@ def test_nothing_but_a_size_still_resizes() -> None:
     assert not only.is_random(True)
 
 
+def test_an_unknown_pad_mode_proposes_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"no pad mode 'zeross'\. Did you mean 'zeros'"):
+        aug_transforms(pad_mode="zeross")
+
+
 def test_min_scale_without_size_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"min_scale=0.75 .* give size=224"):
         aug_transforms(min_scale=0.75)

@@ -198,7 +198,7 @@ def test_one_bit_picture_is_black_and_white(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"cat\.jpg: expected a picture, found no file of that name"):
+    with pytest.raises(ImageError, match=r"cat\.jpg: expected a picture, but there is no file of this name"):
         PILImage.create(tmp_path / "cat.jpg")
 
 

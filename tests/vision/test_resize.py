@@ -197,3 +197,8 @@ def test_settings_build_the_same_transform(tfm) -> None:
     again = type(tfm)(**tfm.settings())
     assert again.settings() == tfm.settings()
     assert again.name == type(tfm).__name__
+
+
+def test_a_misspelt_method_is_answered_with_the_word_to_write() -> None:
+    with pytest.raises(UnknownNameError, match=r"no resize method 'sqish'\. Did you mean 'squish'"):
+        Resize(32, method="sqish")

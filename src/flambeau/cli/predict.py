@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_files
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -20,10 +21,10 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
     from flambeau.train.predictor import Predictor
 
     predictor = Predictor(export)
+    if not any(file.exists() for file in files):
+        raise ArgumentError(f"There is no file {files[0]}.")
     wanted: list[Path] = []
     for file in files:
-        if not file.exists():
-            raise ArgumentError(f"There is no file {file}.")
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]
     rows, failed = [], []
     width = min(max(len(str(file)) for file in wanted), 60)
@@ -31,9 +32,9 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
         try:
             answer = predictor.predict(file)
         except FlambeauError as error:
-            failed.append(f"{file}: {error}")
+            failed.append(str(error) if str(file) in str(error) else f"{file}: {error}")
             continue
-        label = ";".join(map(str, answer.label)) if isinstance(answer.label, list) else str(answer.label)
+        label = _words(answer.label)
         best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
         shown = "  ".join(f"{name} {probability:.1%}" for name, probability in best) or label
         print(f"{file!s:{width}}  {shown}")
@@ -47,3 +48,10 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
     if failed:
         print(f"\n{len(failed)} of {len(wanted)} files could not be predicted:", *failed, sep="\n  ", file=sys.stderr)
         raise typer.Exit(SOME_FAILED)
+
+
+def _words(label: Any) -> str:
+    """Return an answer as text: many labels joined by semicolons, numbers to four digits."""
+    if isinstance(label, list):
+        return ";".join(_words(part) for part in label)
+    return f"{label:.4g}" if isinstance(label, float) else str(label)

@@ -102,8 +102,10 @@ class ColReader:
     def _read(self, row: Any, col: str | int) -> Any:
         value = _cell(row, col)
         if _is_missing(value):
+            names = _column_names(row)
+            name = names[col] if isinstance(col, int) and col not in names and names else col
             raise LabelError(
-                f"Column {col!r} is empty{_row_name(row)}. Drop such rows (df.dropna(subset=[{col!r}])) or fill them."
+                f"Column {name!r} is empty{_row_name(row)}. Drop such rows (df.dropna(subset=[{name!r}])) or fill them."
             )
         if self.label_delim is not None:
             return str(value).split(self.label_delim) if str(value) else []

@@ -19,17 +19,19 @@ from typing import Any
 
 import torch
 import torch.multiprocessing
+from torch import Tensor
 
 from flambeau.data.batch import Batch, as_batch, collate, item_of
 from flambeau.data.batch_cache import BatchCache, memory_budget
 from flambeau.data.chance import batch_chances, item_chance
-from flambeau.data.kinds import Kind, kind_of
+from flambeau.data.kinds import Kind, Mask, kind_of
 from flambeau.data.pipeline import raise_located
 from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms
 from flambeau.foundation.devices import default_device
-from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, unknown_name
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, unknown_name
 
 MAX_WORKERS = 16
+VOID = 255  # the usual value of mask pixels that belong to no class
 CACHES = ("auto", "memory", "none")
 
 
@@ -544,7 +546,21 @@ def check_one_batch(loader: DataLoader) -> Batch:
     if not makes_batches(maker.dataset):
         first = int(next(iter(loader.get_idxs())))
         _tried("one item", lambda: maker.sample(first, loader.epoch))
-    return _tried("one batch", loader.one_batch)
+    batch: Batch = _tried("one batch", loader.one_batch)
+    for mask, kind in zip(batch.columns, batch.all_kinds, strict=True):
+        if isinstance(kind, Mask) and kind.codes:
+            _check_codes(mask, len(kind.codes))
+    return batch
+
+
+def _check_codes(mask: Tensor, n_codes: int) -> None:
+    values = [value for value in torch.unique(mask).tolist() if value != VOID]
+    if values and max(values) >= n_codes:
+        raise LabelError(
+            f"The masks of one batch hold the value {max(values):g}, but there are only {n_codes} codes, "
+            f"numbered from 0. Name every class in codes, or turn the masks' values into 0 to {n_codes - 1} in get_y "
+            f"({VOID} may stand for pixels without a class, with a loss that ignores it)."
+        )
 
 
 def _tried(what: str, make: Callable[[], Any]) -> Any:

@@ -86,7 +86,7 @@ def nearest(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
 
 def unknown_name(what: str, name: object, choices: Iterable[str], advice: str = "") -> UnknownNameError:
     """Build the error for a name that does not exist, proposing the nearest of `choices`."""
-    known = sorted(set(choices))
+    known = sorted({str(choice) for choice in choices})  # members of a StrEnum print as their values
     close = nearest(str(name), known)
     if close:
         hint = f" Did you mean {' or '.join(repr(match) for match in close)}?"

@@ -206,12 +206,14 @@ def get_preds(
 
 @torch.no_grad()
 def predict_batch(learn: Learner, batch: Batch) -> Any:
-    """Return the activated predictions of one prepared batch: no events, no progress."""
+    """Return the activated predictions of one prepared batch: no events, no progress.
+
+    In full precision also after `to_fp16`, so that an export answers the same.
+    """
     was_training = learn.model.training
     learn.model.eval()
     try:
-        with learn.autocast():
-            raw = learn.model(*batch.inputs)
+        raw = learn.model(*batch.inputs)
     finally:
         learn.model.train(was_training)
     return _mapped(lambda tensor: learn.activation(tensor.float() if tensor.is_floating_point() else tensor).cpu(), raw)

@@ -246,7 +246,10 @@ class Learner(Loop):
         self._check_train_loader()
         if reset_opt:
             self.create_opt()
-        set_hyper(self.optimizer, "lr", spread(self.lr if lr is None else lr, self._n_groups()))
+        rates = spread(self.lr if lr is None else lr, self._n_groups())
+        if min(rates) < 0:
+            raise ArgumentError(f"A learning rate below 0 climbs the loss instead of descending; got {min(rates)}.")
+        set_hyper(self.optimizer, "lr", rates)
         decays = get_hyper(self.optimizer, "wd")
         if wd is not None:
             set_hyper(self.optimizer, "wd", wd)
@@ -266,7 +269,10 @@ class Learner(Loop):
                 f"The training loader, a {type(loader).__name__}, has no length, which schedules need; make it a list."
             )
         if len(loader) == 0:
-            raise TrainingError("The training loader has no batch; lower bs or check the split.")
+            raise TrainingError(
+                "The training loader has no batch. A loaded learner has no items of its own: to train, make a new "
+                "learner from data. Otherwise lower bs or check the split."
+            )
 
     def _n_groups(self) -> int:
         return 1 + max(int(group.get("layer_group", 0)) for group in self.optimizer.param_groups)

@@ -164,12 +164,30 @@ def describe_column(transforms: Sequence[Transform]) -> list[Recipe]:
 
 
 def describe_model(model: nn.Module) -> Recipe:
-    """Return the recipe of a model; {"custom": why} when a layer is code of the user's own."""
+    """Return the recipe of a model; {"custom": why} when a layer is code of the user's own, or was exchanged."""
     settings = getattr(model, "settings", None)
     if isinstance(settings, dict) and settings.get("model") in MODEL_BUILDERS:
-        return {"settings": settings}
+        if _alike(model, settings):
+            return {"settings": settings}
+        return {"custom": "its layers were changed after it was built"}
+    if getattr(model, "foreign", ""):
+        return {"custom": model.foreign}
     described = describe_module(model)
     return {"custom": str(described)} if isinstance(described, NotDescribable) else {"layers": described}
+
+
+def _alike(model: nn.Module, settings: Mapping[str, Any]) -> bool:
+    """Tell whether the builder makes this model: one whose layers were exchanged since would predict otherwise."""
+    with torch.device("meta"):  # the layers without memory for their weights
+        built = _builder(MODEL_BUILDERS[settings["model"]])(settings)
+    here, there = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model, built))
+    return here == there and repr(model) == repr(built)
+
+
+def _builder(place: str) -> Callable[[Mapping[str, Any]], nn.Module]:
+    module_name, _, name = place.partition(":")
+    build: Callable[[Mapping[str, Any]], nn.Module] = getattr(importlib.import_module(module_name), name)
+    return build
 
 
 def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -199,13 +217,12 @@ def _build_from_settings(settings: Mapping[str, Any], weights: Mapping[str, Tens
     widest = max((side for weight in weights.values() for side in weight.shape), default=0)
     # the range of a sigmoid sizes nothing, and rating in dollars, say, may be large
     sizes = {**settings, "head": {k: v for k, v in (settings.get("head") or {}).items() if k != "y_range"}}
+    sizes.pop("custom_head", None)  # build_module bounds it by itself
     check_numbers(sizes, max(widest, MAX_WIDTH))
     if sum(1 for _ in _numbers(sizes)) > MAX_WIDTH:
         raise ExportError("The export's settings of the model are longer than those of any model. Nothing was run.")
-    module_name, _, name = builder.partition(":")
-    build: Callable[[Mapping[str, Any]], nn.Module] = getattr(importlib.import_module(module_name), name)
     try:
-        return build(settings)
+        return _builder(builder)(settings)
     except Exception as error:  # constructors raise whatever they like at odd settings
         raise ExportError(f"The export's settings of the model do not fit this version: {error}") from error
 

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.vision import geometry
 from flambeau.vision.geometry import IDENTITY, Matrix, PadMode
 from flambeau.vision.picture_augment import Draw, Drawn, PictureAugment, drawn_value
@@ -28,6 +28,8 @@ class CoordinateAugment(PictureAugment):
         if size is not None:
             as_size(size)
         self.size = tuple(size) if isinstance(size, Sequence) else size
+        if pad_mode not in list(PadMode):
+            raise unknown_name("pad mode", pad_mode, list(PadMode))
         self.mode, self.pad_mode = mode, PadMode(pad_mode)
 
     def add_to(self, drawn: Drawn, chances: Sequence[random.Random], training: bool) -> None:

@@ -183,7 +183,8 @@ class ImageDataLoaders(DataLoaders):
         file = AnyPath(path) / csv_fname
         if not file.is_file():
             raise TableError(f"There is no table {file}. Give its name with csv_fname=..., relative to path.")
-        df = pd.read_csv(file, header=header, delimiter=delimiter, quoting=quoting)
+        # pandas takes an explicit None as "guess", with a warning, and guesses wrong where a label holds a blank
+        df = pd.read_csv(file, header=header, sep=delimiter or ",", quoting=quoting)
         return cls.from_df(df, path=path, **options)
 
     @classmethod
@@ -247,11 +248,13 @@ def _target_block(df: Any, label_cols: list[Any], label_delim: str | None, y_blo
         return MultiCategoryBlock()
     if len(label_cols) > 1:
         return RegressionBlock(len(label_cols))
-    values = df.iloc[:, label_cols[0]] if isinstance(label_cols[0], int) else df[_column(df, label_cols[0])]
-    return _block_for_values(list(values))
+    return _block_for_values(list(_column(df, label_cols[0])))
 
 
 def _column(df: Any, name: Any) -> Any:
+    """Return a column, by its name or its place."""
+    if isinstance(name, int) and name not in df.columns and -len(df.columns) <= name < len(df.columns):
+        return df.iloc[:, name]
     if name not in df.columns:
         from flambeau.foundation.errors import nearest
 
@@ -260,7 +263,7 @@ def _column(df: Any, name: Any) -> Any:
             f"The table has no column {name!r}; it has {', '.join(map(repr, df.columns))}."
             f"{f' Did you mean {close[0]!r}?' if close else ''}"
         )
-    return name
+    return df[name]
 
 
 def _block_for_values(values: list[Any]) -> TransformBlock:

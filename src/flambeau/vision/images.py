@@ -405,8 +405,10 @@ def _unreadable(file: Any, name: str, error: Exception) -> ImageError:
             f"{name}: the header promises more pixels than are safe to decode ({error}). "
             "Make the picture smaller with another program, or leave it out."
         )
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{name}: expected a picture, but there is no file of this name. Check the path.")
     found = _what_is_in(file)
-    if isinstance(error, PIL.UnidentifiedImageError | FileNotFoundError | IsADirectoryError) or "empty" in found:
+    if isinstance(error, PIL.UnidentifiedImageError | IsADirectoryError) or "empty" in found:
         return ImageError(f"{name}: expected a picture, found {found}. Remove or replace it; {advice}")
     reason = str(error) or type(error).__name__
     return ImageError(

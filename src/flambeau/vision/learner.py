@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Mask, MultiCategory
 from flambeau.data.normalize import Normalize
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.nn.optimizers import Adam
 from flambeau.train.learner import Learner, Moms
 from flambeau.vision.architectures import ArchitectureLike
@@ -50,16 +50,19 @@ def vision_learner(
     bn_final: bool = False,
     lin_first: bool = False,
     y_range: tuple[float, float] | None = None,
+    n_in: int | None = None,
 ) -> Learner:
     """Return a learner whose model has the body of `arch` (a torchvision function, or any timm name) and a new head.
 
     A pretrained body is frozen at first, as `fine_tune` wants it, and the pictures are normalised with the statistics
     it was trained with (`normalize`), unless the loaders normalise already. The head is described in `create_head`.
+    `n_in`, the number of channels, is read off the pictures; given, it must agree with them.
 
     Raises:
         UnknownNameError: no architecture has this name.
         DownloadError: pretrained weights cannot be fetched; the message names the choices.
         ArgumentError: the loaders give no pictures, or the number of outputs is not known.
+        ShapeError: the pictures have other than `n_in` channels.
     """
     kinds = dls.kinds
     batch = dls.one_batch()
@@ -72,6 +75,11 @@ def vision_learner(
     n_out = n_out if n_out is not None else dls.c
     if not n_out:
         raise ArgumentError("The number of outputs is not known from the data; pass n_out=...")
+    if n_in is not None and n_in != pictures.shape[1]:
+        raise ShapeError(
+            f"n_in={n_in} channels were expected, but the loaders give pictures of {pictures.shape[1]}: a batch of "
+            f"shape {tuple(pictures.shape)}. Leave n_in out, or open the pictures otherwise: img_cls=PILImageBW for 1."
+        )
     n_in, size = int(pictures.shape[1]), (int(pictures.shape[2]), int(pictures.shape[3]))
     model = create_vision_model(
         arch, n_out, n_in=n_in, pretrained=pretrained, weights=weights, cut=cut, image_size=size,
@@ -118,7 +126,7 @@ def add_normalization(dls: DataLoaders, model: VisionModel, n_in: int) -> None:
 
 def _summary_line(learn: Learner, model: VisionModel, n_out: int, size: tuple[int, int]) -> str:
     target = learn.dls.kinds[learn.dls.n_inp] if len(learn.dls.kinds) > learn.dls.n_inp else None
-    task = f"{n_out} classes" if isinstance(target, Category | Mask) else f"{n_out} numbers"
+    task = f"{n_out} classes" if isinstance(target, Category | Mask) else f"{n_out} number{'s' * (n_out != 1)}"
     task = f"{n_out} labels, any number of them" if isinstance(target, MultiCategory) else task
     loss = getattr(learn.loss_func, "__name__", type(learn.loss_func).__name__)
     start = "pretrained body, frozen at first" if model.pretrained else "random weights"
@@ -128,5 +136,3 @@ def _summary_line(learn: Learner, model: VisionModel, n_out: int, size: tuple[in
 def cnn_learner(dls: DataLoaders, arch: ArchitectureLike, **options: Any) -> Learner:
     """Return `vision_learner(dls, arch, ...)`: the name the book uses."""
     return vision_learner(dls, arch, **options)
-
-

@@ -14,6 +14,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError
+from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.init import apply_init
 from flambeau.nn.param_groups import params
 from flambeau.vision.architectures import Architecture, ArchitectureLike, find_architecture
@@ -30,6 +31,8 @@ class VisionModel(nn.Sequential):
     """
 
     settings: dict[str, Any] | None = None
+    foreign: str = ""
+    """Why there are no settings: which part is code of the caller's own."""
 
     @property
     def body(self) -> Body:
@@ -89,7 +92,12 @@ def create_vision_model(
         apply_init(head, init)
     model = VisionModel(body, head)
     architecture = find_architecture(arch)
-    if custom_head is None and not callable(cut) and architecture.source != "function":
+    described = None if custom_head is None else describe_module(custom_head)
+    if callable(cut) or architecture.source == "function":
+        model.foreign = "its body is cut or made by a function of your own"
+    elif isinstance(described, NotDescribable):
+        model.foreign = f"of the custom head, {described}"
+    else:
         model.settings = {
             "model": "vision",
             "architecture": {"source": architecture.source, "name": architecture.name},
@@ -98,6 +106,7 @@ def create_vision_model(
             "cut": cut,
             "image_size": None if image_size is None else [int(side) for side in image_size],
             "head": head_settings,
+            "custom_head": described,
         }
     return model
 
@@ -139,5 +148,6 @@ def build_vision_model(settings: Mapping[str, Any]) -> nn.Module:
         pretrained=False,
         cut=settings["cut"],
         image_size=None if settings["image_size"] is None else tuple(settings["image_size"]),
+        custom_head=None if settings["custom_head"] is None else build_module(settings["custom_head"]),
         **settings["head"],
     )

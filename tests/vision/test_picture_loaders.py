@@ -1,0 +1,77 @@
+"""Loaders of pictures from tables, and what the learner asks of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from torch import nn
+
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.foundation.errors import ExportError, LabelError, ShapeError, TableError
+from flambeau.train.load_learner import load_learner
+from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
+from flambeau.vision.learner import vision_learner
+from flambeau.vision.xresnet import xresnet18
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pd.DataFrame:
+    for i in range(8):
+        Image.new("RGB", (16, 16), (30 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    return pd.DataFrame({"file": [f"{i}.png" for i in range(8)], "label": ["new york", "rome"] * 4})
+
+
+def loaders(table: pd.DataFrame, path: Path, **options: object) -> DataLoaders:
+    return ImageDataLoaders.from_df(table, path=path, bs=2, seed=1, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_csv_is_split_at_commas_without_guessing(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    dls = ImageDataLoaders.from_csv(tmp_path, bs=2, seed=1, num_workers=0)
+    assert list(dls.vocab) == ["new york", "rome"]
+
+
+def test_a_column_that_is_not_there_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="no column 9; it has 'file', 'label'"):
+        loaders(table, tmp_path, label_col=9)
+
+
+def test_an_empty_label_is_advised_by_the_name_of_its_column(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.loc[5, "label"] = None
+    with pytest.raises(LabelError, match=r"Column 'label' is empty in row 5.*dropna\(subset=\['label'\]\)"):
+        loaders(table, tmp_path)
+
+
+def test_n_in_must_agree_with_the_pictures(table: pd.DataFrame, tmp_path: Path) -> None:
+    dls = loaders(table, tmp_path)
+    assert vision_learner(dls, xresnet18, pretrained=False, n_in=3).model[0] is not None
+    with pytest.raises(ShapeError, match="n_in=1 channels were expected, but the loaders give pictures of 3"):
+        vision_learner(dls, xresnet18, pretrained=False, n_in=1)
+
+
+def test_an_export_of_exchanged_layers_says_so_and_takes_the_model_back(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn = vision_learner(loaders(table, tmp_path), "resnet18", pretrained=False, lin_ftrs=[])
+    learn.model[1].append(nn.Tanh())
+    export = learn.export("export")
+    assert "layers were changed after it was built" in capsys.readouterr().out
+    with pytest.raises(ExportError, match=r"layers were changed.*load_learner\(path, model="):
+        load_learner(export)
+    expected = learn.predict(tmp_path / "0.png")[2]
+    assert load_learner(export, model=learn.model).predict(tmp_path / "0.png")[2].tolist() == expected.tolist()
+
+
+def test_masks_with_more_values_than_codes_are_told(tmp_path: Path) -> None:
+    for i in range(8):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / f"{i}.jpg")
+        Image.new("L", (16, 16), 3).save(tmp_path / f"{i}_mask.png")
+    files = sorted(tmp_path.glob("*.jpg"))
+    with pytest.raises(LabelError, match="hold the value 3, but there are only 2 codes"):
+        SegmentationDataLoaders.from_label_func(
+            tmp_path, files, lambda path: path.with_name(f"{path.stem}_mask.png"), codes=["sky", "sea"], bs=4
+        )
