@@ -27,6 +27,7 @@ from flambeau.foundation.lists import first
 from flambeau.foundation.seeds import set_seed
 from flambeau.vision.augment import aug_transforms
 from flambeau.vision.blocks import ImageBlock
+from flambeau.vision.images import PILImage
 from flambeau.vision.resize import Resize
 
 PAIRS = [(torch.tensor([float(i)]), i % 3) for i in range(10)]
@@ -388,3 +389,24 @@ def test_loaders_of_torch_are_loaders_too() -> None:
     dls = DataLoaders(torch_loader, torch_loader, device="cpu")
     assert dls.one_batch()[0].shape == (5, 1)
     assert (dls.bs, dls.n_inp, dls.c, len(dls.valid)) == (5, 1, 1, 2)
+
+
+def test_only_flambeaus_own_transforms_run_in_threads() -> None:
+    assert Resize(8).threads_well
+    assert Transform(PILImage.create).threads_well
+    assert not Transform(lambda x: x).threads_well
+
+
+def test_threads_make_the_same_batches_as_one(tmp_path: Path) -> None:
+    for i in range(24):
+        PIL.Image.new("RGB", (40, 30), (10 * i, 3 * i, 0)).save(tmp_path / f"{i:02d}_{i % 2}.png")
+    files = sorted(tmp_path.glob("*.png"))
+    batches = []
+    for num_workers in (1, 3):
+        dls = DataBlock(
+            (TransformBlock(PILImage.create), CategoryBlock), get_y=lambda path: path.stem[-1], item_tfms=Resize(16),
+            splitter=IndexSplitter([0]),
+        ).dataloaders(files, bs=16, seed=5, num_workers=num_workers)  # fmt: skip
+        batches.append(dls.one_batch())
+    assert torch.equal(batches[0][0], batches[1][0])
+    assert torch.equal(batches[0][1], batches[1][1])

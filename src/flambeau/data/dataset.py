@@ -332,6 +332,11 @@ class Getter(ItemTransform):
         super().__init__(function)
         self.role = role
 
+    @property
+    def threads_well(self) -> bool:
+        """Whether several threads may run it at once: reading a path or a label is taken to be harmless."""
+        return True
+
     def is_random(self, training: bool) -> bool:
         """Whether the outcome may depend on chance: a path or a label is taken to be the same each time."""
         return False

@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -31,6 +33,7 @@ from flambeau.foundation.devices import default_device
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, unknown_name
 
 MAX_WORKERS = 16
+FEWEST_FOR_THREADS = 8  # a prediction or two is made sooner by the thread that asks
 VOID = 255  # the usual value of mask pixels that belong to no class
 CACHES = ("auto", "memory", "none")
 
@@ -46,6 +49,7 @@ class BatchMaker:
     training: bool = False
     seed: int = 0
     kinds: list[Kind] | None = None
+    n_threads: int = 0
 
     def sample(self, index: int, epoch: int) -> tuple[Any, ...]:
         """Return one sample after the item transforms."""
@@ -86,7 +90,11 @@ class BatchMaker:
             batch = as_batch(self.dataset.batch(indices), self.n_inp)
             kinds = batch.kinds or tuple(self.kinds or getattr(self.dataset, "kinds", None) or map(kind_of, batch))
             return replace(batch, kinds=kinds, indices=indices)
-        samples: list[Any] = [self.sample(index, epoch) for index in indices]
+        if self.n_threads > 1 and len(indices) >= FEWEST_FOR_THREADS:
+            self.sample_kinds(self.dataset[int(indices[0])])  # found once, before the threads ask for them
+            samples: list[Any] = list(threads(self.n_threads).map(lambda index: self.sample(index, epoch), indices))
+        else:
+            samples = [self.sample(index, epoch) for index in indices]
         for function in self.before_batch:
             samples = function(samples)
         first = samples[0]
@@ -98,6 +106,16 @@ class BatchMaker:
         """Return words for an item, for errors."""
         name = getattr(self.dataset, "name", None)
         return name(index) if callable(name) else f"item {index}"
+
+    def works_in_threads(self) -> bool:
+        """Whether threads make samples faster: pictures are decoded and resampled, by flambeau's own code alone."""
+        pipelines = getattr(self.dataset, "pipelines", None)
+        return (
+            pipelines is not None
+            and any(isinstance(transform, Augment) for transform in self.item_tfms)
+            and all(transform.threads_well for transform in self.item_tfms)
+            and all(transform.threads_well for pipeline in pipelines for transform in pipeline)
+        )
 
     def may_keep(self, sure: bool) -> bool:
         """Whether the samples may be kept from one epoch for the next: whether they involve no chance.
@@ -119,6 +137,18 @@ def makes_batches(dataset: Any) -> bool:
     code = getattr(getattr(type(dataset), "batch", None), "__code__", None)
     # the data sets of Hugging Face have a `batch(batch_size)`, which is another thing
     return code is not None and "batch_size" not in code.co_varnames[: code.co_argcount]
+
+
+@cache
+def threads(n: int) -> ThreadPoolExecutor:
+    """Return the threads that make samples in this process, the same ones for every loader."""
+    return ThreadPoolExecutor(n, thread_name_prefix="flambeau-samples")
+
+
+def n_cores() -> int:
+    """Return how many processors this process may use, at most 16."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, MAX_WORKERS)
 
 
 class _WorkerSource(torch.utils.data.Dataset[Batch | FlambeauError]):
@@ -194,7 +224,8 @@ class DataLoader:
         shuffle: a new order each epoch.
         drop_last: leave out a last batch that is not full.
         num_workers: processes that make batches; None: none on the CPU, where the training itself wants the cores,
-            else one a core up to 16.
+            else one a core up to 16. Pictures that only flambeau's own transforms touch are made by threads instead
+            when batches stay on the CPU (unless `start_method` is given), and when there are no workers.
         after_item: item transforms; `before_batch`: functions of a list of samples, which may pad but not reorder
             them; `after_batch`: batch transforms.
         order: `order(n, chance)` gives the indices of an epoch (weighted, sorted by length, ...), instead of shuffle.
@@ -360,6 +391,7 @@ class DataLoader:
     ) -> Iterator[Batch]:
         method = self.start_method or torch.multiprocessing.get_start_method()
         if self._workers is None:
+            maker = replace(maker, n_threads=0)  # a worker has a core of its own, and threads do not survive a fork
             if method != "fork" and hasattr(maker.dataset, "with_values_read"):
                 maker = copy(maker)
                 maker.kinds = list(maker.dataset.kinds)
@@ -389,6 +421,8 @@ class DataLoader:
         if kept is not None and 2 * kept.n_kept > self.n:
             self._workers = None  # what little is missing is made here
             return 0
+        if maker.n_threads and self.device.type == "cpu" and self.start_method is None:
+            return 0  # threads do it, without a copy from process to process
         if self.num_workers is not None:
             return self.num_workers
         in_memory = isinstance(maker.dataset, list | tuple | torch.utils.data.TensorDataset)
@@ -404,6 +438,9 @@ class DataLoader:
                 maker = copy(maker)
                 maker.item_tfms = [*maker.item_tfms[:-1], fused[0]]
                 batch_tfms = batch_tfms[fused[1] :]
+            if maker.works_in_threads():
+                maker = copy(maker)
+                maker.n_threads = self.num_workers or n_cores()
             self._plan = maker, batch_tfms
         return self._plan
 

@@ -75,6 +75,13 @@ class Transform:
         """Whether the transform learns something from data."""
         return type(self).setups is not Transform.setups or type(self).setup is not Transform.setup
 
+    @property
+    def threads_well(self) -> bool:
+        """Whether several threads may run it at once: flambeau's own transforms, but not functions of the user's."""
+        # a wrapped method such as PILImage.create belongs to its class; a plain function to nobody
+        owner = getattr(self.encodes, "__self__", None) if "encodes" in self.__dict__ else type(self)
+        return isinstance(owner, type) and owner.__module__.startswith("flambeau.")
+
     def setup(self, items: Any = None, train_setup: bool = False) -> None:
         """Learn from the training items whatever the transform needs (a vocabulary, a mean)."""
         self.setups(items)
