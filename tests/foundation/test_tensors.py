@@ -10,7 +10,7 @@ from PIL import Image
 
 from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.foundation.lists import L
-from flambeau.foundation.tensors import array, image2tensor, one_hot, pca, tensor, to_np
+from flambeau.foundation.tensors import array, one_hot, pca, tensor, to_np
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,7 @@ def test_several_numbers_and_a_wished_type_are_taken():
 def test_a_picture_becomes_its_pixels():
     picture = Image.new("RGB", (4, 2), (10, 20, 30))
     assert tensor(picture).shape == (2, 4, 3)
-    assert image2tensor(picture).shape == (3, 2, 4)
-    assert image2tensor(picture)[:, 0, 0].tolist() == [10, 20, 30]
-    assert image2tensor(picture.convert("L")).shape == (1, 2, 4)
+    assert tensor(picture)[0, 0].tolist() == [10, 20, 30]
 
 
 def test_text_is_no_number():

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from flambeau.data.chance import batch_chances, item_chance
 from flambeau.data.kinds import Mask, Picture, Points
 from flambeau.data.normalize import IntToFloatTensor, Normalize, ToTensor
 from flambeau.data.transform import Transform
@@ -129,3 +130,10 @@ def test_name_and_chance_are_those_of_the_parts() -> None:
     assert fused.name == "Resize + Flip + Rotate + Zoom"
     assert fused.is_random(True)
     assert not fused.is_random(False)
+
+
+def test_an_item_has_the_same_luck_fused_as_in_a_batch_on_the_device() -> None:
+    fused, _ = Resize(64).fuse(aug_transforms(size=32))  # type: ignore[misc]
+    drawn = fused.draw(item_chance(1, 2, 3), smooth_sample(), KINDS, True).drawn
+    in_batch = draw_parts(fused.parts, batch_chances(1, 2, [3]), 1, (64, 64), True)
+    assert drawn.matrices == in_batch.matrices

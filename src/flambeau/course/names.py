@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Self
 
 import torch
@@ -46,11 +45,9 @@ class _Endless:
 
 Inf = _Endless()
 
-defaults = SimpleNamespace(cpus=16, use_cuda=None, lr=1e-3)
-
 
 def save_pickle(fn: str | Path, o: Any) -> None:
-    """Write tensors (a tensor, or lists and dicts of them and of plain values) to a file that holds no code."""
+    """Write tensors, or lists and dictionaries of tensors and plain values: `load_pickle` reads nothing else back."""
     torch.save(o, fn)
 
 

@@ -426,7 +426,7 @@ class DataLoader:
         if self.num_workers is not None:
             return self.num_workers
         in_memory = isinstance(maker.dataset, list | tuple | torch.utils.data.TensorDataset)
-        return 0 if in_memory or self.device.type == "cpu" else min(MAX_WORKERS, os.cpu_count() or 1)
+        return 0 if in_memory or self.device.type == "cpu" else n_cores()
 
     def _prepared(self) -> tuple[BatchMaker, list[Transform]]:
         """Return the maker and batch transforms as they run here: fused into one pass where batches stay on the CPU."""

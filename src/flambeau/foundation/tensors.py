@@ -14,7 +14,7 @@ from flambeau.foundation.lists import listify
 from flambeau.foundation.nested import apply
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 
 def tensor(x: Any, *rest: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
@@ -79,9 +79,3 @@ def pca(t: Tensor, k: int = 2) -> Tensor:
     centred = t.float() - t.float().mean(dim=0)
     directions: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh  # one direction a row
     return centred @ directions[:k].T
-
-
-def image2tensor(image: Image | npt.NDArray[Any]) -> Tensor:
-    """Return a picture as (channel, height, width) of uint8; a grey picture has one channel."""
-    values = torch.from_numpy(np.array(image))
-    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy import array
 from torch import Tensor, nn, optim
 
-from flambeau.course.names import Inf, defaults, fastuple, load_pickle, save_pickle
+from flambeau.course.names import Inf, fastuple, load_pickle, save_pickle
 from flambeau.course.plots import plot_function
 from flambeau.data.archives import file_extract
 from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
@@ -273,7 +273,7 @@ plt = LazyModule("matplotlib.pyplot")
 
 __all__ = [
     "itertools", "json", "math", "os", "random", "re", "shutil", "time", "warnings", "Counter", "defaultdict",
-    "partial", "SimpleNamespace", "np", "PIL", "torch", "F", "array", "Tensor", "nn", "optim", "Inf", "defaults",
+    "partial", "SimpleNamespace", "np", "PIL", "torch", "F", "array", "Tensor", "nn", "optim", "Inf",
     "fastuple", "load_pickle", "save_pickle", "plot_function", "get_c", "decode_at", "show_at",
     "get_image_files_sorted", "CategoryBlock", "DataBlock", "MultiCategoryBlock", "RegressionBlock",
     "TransformBlock", "Categorize", "EncodedMultiCategorize", "MultiCategorize", "OneHotEncode", "RegressionSetup",
