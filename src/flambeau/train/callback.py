@@ -118,6 +118,13 @@ class Callback:
     def after_fit(self) -> None:
         """The training is over; runs also when it was interrupted or broke."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training must get back: plain values, as JSON has them, and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned, when `before_train` of the epoch that is resumed has run."""
+
     @property
     def name(self) -> str:
         """The callback's name: its class in snake case, without "Callback"."""
