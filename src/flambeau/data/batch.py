@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from flambeau.data.kinds import Kind, Picture, Plain
 from flambeau.foundation.errors import CollateError
@@ -51,6 +52,14 @@ class Batch:
     def n_items(self) -> int:
         """The number of items in the batch."""
         return next((n for n in map(_length, self.columns) if n is not None), 0)
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """The (width, height) of the batch's pictures, None where there are none."""
+        for value, kind in zip(self.columns, self.all_kinds, strict=True):
+            if isinstance(kind, Picture):
+                return value.shape[-1], value.shape[-2]
+        return None
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.columns)
@@ -177,7 +186,7 @@ def collate(
     indices: Sequence[int] | None = None,
     names: Callable[[int], str] | None = None,
 ) -> Batch:
-    """Stack samples into a batch, column by column.
+    """Stack samples into a batch, column by column; where a kind is ragged, zeros fill up the shorter items.
 
     `names(place)` tells which item stands at a place of the batch, for the error when shapes differ.
 
@@ -205,7 +214,7 @@ def _stack(values: tuple[Any, ...], kind: Kind, place: int, names: Callable[[int
             return torch.tensor(values)
         tensors = [to_tensor(value) for value in values]
         if isinstance(tensors[0], Tensor):
-            return torch.stack(tensors)
+            return pad_sequence(tensors, batch_first=True) if kind.ragged else torch.stack(tensors)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CollateError(_why_not_stackable(tensors or list(values), kind, place, names, error)) from error
     if isinstance(first, dict):

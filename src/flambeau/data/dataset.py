@@ -272,7 +272,7 @@ class Datasets:
         other.splits = [other.indices, []]
         return other
 
-    def dataloaders(self, bs: int = 64, **options: Any) -> DataLoaders:
+    def dataloaders(self, bs: int | None = None, **options: Any) -> DataLoaders:
         """Return loaders of the halves; see `DataLoaders.from_datasets` for the options."""
         from flambeau.data.data_loaders import DataLoaders
 
@@ -483,12 +483,14 @@ def as_column(tfms: Any) -> Pipeline:
 def n_outputs(kinds: Sequence[Kind], values: Sequence[Any]) -> int:
     """Return how many numbers a model must put out for targets of these kinds (0 when there are none).
 
-    Classes for categories, one a number for numbers and points, the codes of a mask.
+    Classes for categories, one a number for numbers and points, the codes of a mask; none for what has another number
+    of rows in each item, such as boxes.
     """
     total = 0
     for kind, value in zip(kinds, values, strict=False):
         names = getattr(kind, "vocab", None) or getattr(kind, "codes", None)
-        total += len(names) if names else int(getattr(value, "numel", lambda: 1)())
+        numbers = 0 if kind.ragged else int(getattr(value, "numel", lambda: 1)())
+        total += len(names) if names else numbers
     return total
 
 

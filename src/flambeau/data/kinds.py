@@ -29,12 +29,19 @@ class Kind(ABC):
     overlays: ClassVar[bool] = False
     """Whether `show` draws over the picture of another column."""
 
+    ragged: ClassVar[bool] = False
+    """Whether items differ in their number of rows, so that a batch fills the shorter ones up with zeros."""
+
     @abstractmethod
     def text(self, value: Any) -> str:
         """Return `value` as words for a title or a table cell."""
 
     def decoded(self, value: Any) -> Any:
         """Return `value` as a person would write it (a label instead of its index)."""
+        return value
+
+    def to_pixels(self, value: Any, size: tuple[float, float] | None) -> Any:
+        """Return places on a picture of `size` (width, height) in its pixels; other values stay as they are."""
         return value
 
     def show(self, value: Any, ax: Axes | None = None, title: str | None = None, **options: Any) -> Axes:
@@ -95,11 +102,27 @@ class Mask(Kind):
 
 
 @dataclass(frozen=True)
-class Points(Kind):
+class Places(Kind):
+    """Places on a picture: a float tensor whose rows are x and y in turn, in -1..1 over the picture's width and height.
+
+    From edge to edge: -1 is the left or upper edge of the first pixel, 1 the right or lower edge of the last.
+    """
+
+    overlays: ClassVar[bool] = True
+
+    def to_pixels(self, value: Any, size: tuple[float, float] | None) -> Any:
+        if size is None or not isinstance(value, Tensor):
+            return value
+        return (value + 1) / 2 * value.new_tensor(size).repeat(value.shape[-1] // 2)
+
+
+@dataclass(frozen=True)
+class Points(Places):
     """Points on a picture: a float tensor (n, 2) of x, y, each in -1..1 over the picture's width and height."""
 
-    draws: ClassVar[bool] = False
-    overlays: ClassVar[bool] = True
+    def decoded(self, value: Any) -> Any:
+        """Return `value` as rows (n, 2) of x, y."""
+        return value.reshape(-1, 2) if isinstance(value, Tensor) and value.numel() % 2 == 0 else value
 
     def text(self, value: Any) -> str:
         return " ".join(f"({x:.2f}, {y:.2f})" for x, y in torch.as_tensor(value).reshape(-1, 2).tolist())
@@ -107,7 +130,7 @@ class Points(Kind):
     def show(self, value: Any, ax: Axes | None = None, title: str | None = None, **options: Any) -> Axes:
         ax = ax if ax is not None else _new_axes()
         points = torch.as_tensor(value).detach().float().cpu().reshape(-1, 2)
-        width, height = _drawn_size(ax)
+        width, height = drawn_size(ax)
         options = {"s": 16, "c": "red", **options}
         ax.scatter((points[:, 0] + 1) / 2 * width - 0.5, (points[:, 1] + 1) / 2 * height - 0.5, **options)
         if title:
@@ -115,7 +138,8 @@ class Points(Kind):
         return ax
 
 
-def _drawn_size(ax: Axes) -> tuple[float, float]:
+def drawn_size(ax: Axes) -> tuple[float, float]:
+    """Return the (width, height) of the picture that axes hold, 2 x 2 where they hold none."""
     if ax.images:
         height, width = ax.images[0].get_array().shape[:2]  # type: ignore[union-attr]
         return width, height

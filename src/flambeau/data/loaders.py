@@ -531,10 +531,11 @@ class DataLoader:
         return Batch(tuple(batch), kinds=tuple(known)).all_kinds
 
     def decode_batch(self, batch: Any, max_n: int = 9) -> list[tuple[Any, ...]]:
-        """Return up to `max_n` samples of a batch as a person would write them: pictures and labels."""
+        """Return up to `max_n` samples of a batch as a person would write them: pictures, labels, points in pixels."""
         kinds = self._kinds_of(batch)
+        size = Batch(tuple(batch), kinds=tuple(kinds)).picture_size
         return [
-            tuple(kind.decoded(value) for value, kind in zip(sample, kinds, strict=True))
+            tuple(kind.decoded(kind.to_pixels(value, size)) for value, kind in zip(sample, kinds, strict=True))
             for sample in self._samples_of(batch, max_n)
         ]
 

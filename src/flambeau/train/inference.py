@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch, item_of
+from flambeau.data.kinds import Kind
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, EmptyError
 from flambeau.foundation.nested import apply
@@ -71,6 +72,7 @@ class Collect(Callback):
     ) -> None:
         self.act = act if act is not None else learn.activation
         self.with_input, self.with_decoded, self.with_loss = with_input, with_decoded, with_loss
+        self.target_kinds = learn.dls.kinds[learn.dls.n_inp :] if with_decoded else []
         self.inputs: list[Any] = []
         self.preds: list[Any] = []
         self.targets: list[Any] = []
@@ -86,7 +88,8 @@ class Collect(Callback):
             self.losses.append(losses_of_items(learn))
         activated = _mapped(self.act, learn.pred)
         if self.with_decoded:
-            self.decoded.append(_mapped(lambda tensor: learn.decodes(tensor).cpu(), activated))
+            answers = _mapped(lambda tensor: learn.decodes(tensor).cpu(), activated)
+            self.decoded.append(in_pixels(answers, self.target_kinds, learn.batch.picture_size))
         self.preds.append(_mapped(_kept, activated))
         self.targets.append(_mapped(_kept, learn.yb))
         if self.with_input:
@@ -220,7 +223,12 @@ def predict_batch(learn: Learner, batch: Batch) -> Any:
 
 
 def predict(learn: Learner, item: Any, with_input: bool = False) -> tuple[Any, ...]:
-    """Return (decoded answer, its tensor, activated prediction) for one item."""
+    """Return (decoded answer, its tensor, activated prediction) for one item.
+
+    Decoded points are in the pixels of the picture that the model sees, as `show_results` draws it: after Resize. Their
+    tensor holds the same in -1..1 from edge to edge, so that after a squish `(tensor + 1) / 2 * picture.size` are the
+    pixels of the picture that came in.
+    """
     loader = learn.dls[1] if len(learn.dls) > 1 else learn.dls[0]
     if not isinstance(loader, DataLoader) or not hasattr(loader.dataset, "with_items"):
         raise ArgumentError(
@@ -230,18 +238,29 @@ def predict(learn: Learner, item: Any, with_input: bool = False) -> tuple[Any, .
     batch = loader.prepare([item])
     preds = predict_batch(learn, batch)
     first, answer = item_of(preds, 0), item_of(_mapped(learn.decodes, preds), 0)
-    found = (_decoded(answer, learn.dls.kinds[learn.dls.n_inp :]), answer, first)
+    kinds = learn.dls.kinds[learn.dls.n_inp :]
+    found = (_decoded(in_pixels(answer, kinds, batch.picture_size), kinds), answer, first)
     if not with_input:
         return found
     inputs = item_of(tuple(loader.decode(batch.inputs)), 0)
     return (inputs[0] if len(inputs) == 1 else inputs, *found)
 
 
-def _decoded(answer: Any, kinds: Sequence[Any]) -> Any:
-    """Return an answer as a person would write it, where the model gives one answer for each target."""
+def in_pixels(answers: Any, kinds: Sequence[Kind], size: tuple[int, int] | None) -> Any:
+    """Return the answers for one item or many, points and boxes in the pixels of the batch's pictures."""
+    return _by_kind(lambda kind, answer: kind.to_pixels(answer, size), answers, kinds)
+
+
+def _decoded(answer: Any, kinds: Sequence[Kind]) -> Any:
+    """Return an answer as a person would write it."""
+    return _by_kind(lambda kind, part: kind.decoded(part), answer, kinds)
+
+
+def _by_kind(function: Callable[[Kind, Any], Any], answer: Any, kinds: Sequence[Kind]) -> Any:
+    """Apply a function to each target's answer, where the model gives one answer for each target."""
     if isinstance(answer, tuple) and len(answer) == len(kinds):
-        return tuple(kind.decoded(part) for kind, part in zip(kinds, answer, strict=True))
-    return kinds[0].decoded(answer) if isinstance(answer, Tensor) and len(kinds) == 1 else answer
+        return tuple(function(kind, part) for kind, part in zip(kinds, answer, strict=True))
+    return function(kinds[0], answer) if isinstance(answer, Tensor) and len(kinds) == 1 else answer
 
 
 def tta(

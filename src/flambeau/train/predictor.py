@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flambeau.data.kinds import Category, Kind, MultiCategory
+from flambeau.data.kinds import Category, Kind, MultiCategory, Places
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.losses import activation_of
 from flambeau.train.defaults import decoding_for
@@ -24,7 +24,8 @@ class Prediction:
     """One answer: what it is, how sure, the probability of every class, and the activated numbers of the model.
 
     For several labels `probability` is that of the least sure one (with no label: that none applies). Where the numbers
-    are no probabilities (a regression, an unknown loss) it is None and `probabilities` is empty.
+    are no probabilities (a regression, an unknown loss) it is None and `probabilities` is empty. The label of points is
+    a list of [x, y] in pixels of the picture that the model sees, after Resize; `raw` has -1..1 from edge to edge.
     """
 
     label: Any
@@ -93,10 +94,12 @@ class Predictor:
                 )
             activated = self.activation(answered.float()).cpu()
             for answer, raw in zip(self.decodes(activated), activated, strict=True):
-                yield self._named(answer, raw)
+                yield self._named(self.target.to_pixels(answer, batch.picture_size), raw)
 
     def _named(self, answer: Tensor, raw: Tensor) -> Prediction:
         label = self.target.decoded(answer)
+        if isinstance(self.target, Places):
+            label = label.tolist()
         if not self._are_probabilities(raw):
             return Prediction(label, None, {}, raw)
         probabilities = dict(zip(self.classes, raw.tolist(), strict=True))

@@ -233,7 +233,8 @@ from flambeau.vision.architectures import (
 )
 from flambeau.vision.augment import aug_transforms, setup_aug_tfms
 from flambeau.vision.backbones import create_body
-from flambeau.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from flambeau.vision.blocks import BBoxBlock, BBoxLblBlock, ImageBlock, MaskBlock, PointBlock
+from flambeau.vision.boxes import get_annotations
 from flambeau.vision.coordinates import AffineCoord, Dihedral, Flip, RandomResizedCropGPU, Rotate, Warp, Zoom
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
 from flambeau.vision.erasing import RandomErasing
@@ -319,5 +320,5 @@ __all__ = [
     "create_vision_model", "model_meta", "CropPad", "DihedralItem", "FlipItem", "RandomCrop", "RandomResizedCrop",
     "RatioResize", "Resize", "ResizeMethod", "PointScaler", "TensorBBox", "TensorImage", "TensorImageBW",
     "TensorMask", "TensorPoint", "XResNet", "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
-    "plt",
+    "plt", "BBoxBlock", "BBoxLblBlock", "get_annotations",
 ]  # fmt: skip

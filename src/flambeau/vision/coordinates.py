@@ -14,17 +14,22 @@ from flambeau.vision.placement import as_size
 
 
 class CoordinateAugment(PictureAugment):
-    """A change of where pixels come from; `size` (a side or (height, width)) also changes the size."""
+    """A change of where pixels come from; `size` (a side or (height, width)) also changes the size.
+
+    It happens with probability `p`. `draw` fixes what is drawn, or draws it; `batch` draws once for a whole batch.
+    """
 
     def __init__(
         self,
-        p: float,
+        p: float = 0.5,
+        draw: Draw | None = None,
         size: int | Sequence[int] | None = None,
         mode: str = "bilinear",
         pad_mode: str = PadMode.Reflection,
         batch: bool = False,
     ) -> None:
         super().__init__(p, batch)
+        self.draw_value = draw
         if size is not None:
             as_size(size)
         self.size = tuple(size) if isinstance(size, Sequence) else size
@@ -62,7 +67,7 @@ class AffineCoord(CoordinateAugment):
     def __init__(
         self, size: int | Sequence[int] | None = None, mode: str = "bilinear", pad_mode: str = PadMode.Reflection
     ) -> None:
-        super().__init__(1.0, size, mode, pad_mode)
+        super().__init__(1.0, None, size, mode, pad_mode)
 
     def is_random(self, training: bool) -> bool:
         return False
@@ -71,36 +76,12 @@ class AffineCoord(CoordinateAugment):
 class Flip(CoordinateAugment):
     """Mirror left and right."""
 
-    def __init__(
-        self,
-        p: float = 0.5,
-        draw: Draw | None = None,
-        size: int | Sequence[int] | None = None,
-        mode: str = "bilinear",
-        pad_mode: str = PadMode.Reflection,
-        batch: bool = False,
-    ) -> None:
-        super().__init__(p, size, mode, pad_mode, batch)
-        self.draw_value = draw
-
     def change(self, chance: random.Random, size: tuple[int, int]) -> Matrix:
         return geometry.flip() if drawn_value(self.draw_value, chance, lambda: 1.0) > 0 else IDENTITY
 
 
 class Dihedral(CoordinateAugment):
     """Show one of the eight symmetries of a square: mirrored, turned by quarters."""
-
-    def __init__(
-        self,
-        p: float = 0.5,
-        draw: Draw | None = None,
-        size: int | Sequence[int] | None = None,
-        mode: str = "bilinear",
-        pad_mode: str = PadMode.Reflection,
-        batch: bool = False,
-    ) -> None:
-        super().__init__(p, size, mode, pad_mode, batch)
-        self.draw_value = draw
 
     def change(self, chance: random.Random, size: tuple[int, int]) -> Matrix:
         return geometry.dihedral(int(drawn_value(self.draw_value, chance, lambda: chance.randrange(8))))
@@ -119,8 +100,8 @@ class Rotate(CoordinateAugment):
         pad_mode: str = PadMode.Reflection,
         batch: bool = False,
     ) -> None:
-        super().__init__(p, size, mode, pad_mode, batch)
-        self.max_deg, self.draw_value = max_deg, draw
+        super().__init__(p, draw, size, mode, pad_mode, batch)
+        self.max_deg = max_deg
 
     def change(self, chance: random.Random, size: tuple[int, int]) -> Matrix:
         degrees = drawn_value(self.draw_value, chance, lambda: chance.uniform(-self.max_deg, self.max_deg))
@@ -143,11 +124,11 @@ class Zoom(CoordinateAugment):
         pad_mode: str = PadMode.Reflection,
         batch: bool = False,
     ) -> None:
-        super().__init__(p, size, mode, pad_mode, batch)
+        super().__init__(p, draw, size, mode, pad_mode, batch)
         if not 0 < min_zoom <= max_zoom:
             raise ArgumentError(f"Zoom needs 0 < min_zoom <= max_zoom, got {min_zoom} and {max_zoom}.")
         self.min_zoom, self.max_zoom = min_zoom, max_zoom
-        self.draw_value, self.draw_x, self.draw_y = draw, draw_x, draw_y
+        self.draw_x, self.draw_y = draw_x, draw_y
 
     def change(self, chance: random.Random, size: tuple[int, int]) -> Matrix:
         factor = drawn_value(self.draw_value, chance, lambda: chance.uniform(self.min_zoom, self.max_zoom))
@@ -169,7 +150,7 @@ class Warp(CoordinateAugment):
         pad_mode: str = PadMode.Reflection,
         batch: bool = False,
     ) -> None:
-        super().__init__(p, size, mode, pad_mode, batch)
+        super().__init__(p, None, size, mode, pad_mode, batch)
         self.magnitude, self.draw_x, self.draw_y = magnitude, draw_x, draw_y
 
     def matrix(self, chance: random.Random, size: tuple[int, int]) -> Matrix:
@@ -195,7 +176,7 @@ class RandomResizedCropGPU(CoordinateAugment):
         pad_mode: str = PadMode.Reflection,
         batch: bool = False,
     ) -> None:
-        super().__init__(1.0, size, mode, pad_mode, batch)
+        super().__init__(1.0, None, size, mode, pad_mode, batch)
         self.min_scale, self.max_scale, self.valid_scale, self.ratio = min_scale, max_scale, valid_scale, tuple(ratio)
 
     def change(self, chance: random.Random, size: tuple[int, int]) -> Matrix:

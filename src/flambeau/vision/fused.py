@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from flambeau.data.chance import ItemChance
-from flambeau.data.kinds import Kind, Mask, Picture, Points
+from flambeau.data.kinds import Kind, Mask, Picture, Places
 from flambeau.data.normalize import IntToFloatTensor, ToTensor
 from flambeau.data.transform import Augment, Transform
 from flambeau.vision import geometry
-from flambeau.vision.boxes import Boxes
 from flambeau.vision.picture_augment import Drawn, PictureAugment, draw_parts, finish, light_table, recoloured
 from flambeau.vision.placement import Placement, read_box
 
@@ -64,10 +63,9 @@ class FusedResizeAugment(Augment):
             return picture_at_once(value, kind, drawn)
         if isinstance(kind, Mask):
             return mask_at_once(value, kind, drawn)
-        if isinstance(kind, Points | Boxes):
+        if isinstance(kind, Places):
             placed = self.resize.apply(value, kind, drawn.placement)
-            move = geometry.map_points if isinstance(kind, Points) else geometry.map_boxes
-            return move(placed.to_tensor(), drawn.drawn.matrices[0])
+            return geometry.map_places(placed.to_tensor(), drawn.drawn.matrices[0])
         return value
 
 

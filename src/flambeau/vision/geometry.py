@@ -161,6 +161,11 @@ def map_boxes(boxes: Tensor, matrices: Matrix | list[Matrix]) -> Tensor:
     return around.masked_fill(empty[..., None], 0)
 
 
+def map_places(places: Tensor, matrices: Matrix | list[Matrix]) -> Tensor:
+    """Return where points (..., n, 2) or boxes (..., n, 4) of the input appear in the output."""
+    return map_boxes(places, matrices) if places.shape[-1] == 4 else map_points(places, matrices)
+
+
 def shrinkage(matrix: Matrix, source: Sequence[float], target: Sequence[float]) -> float:
     """Return how many input pixels one output pixel steps over at the centre, in the direction where they are fewer.
 

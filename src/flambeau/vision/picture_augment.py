@@ -21,11 +21,10 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.data.chance import loose_chance
-from flambeau.data.kinds import Kind, Mask, Picture, Plain, Points, kind_of
+from flambeau.data.kinds import Kind, Mask, Picture, Places, Plain, kind_of
 from flambeau.data.transform import TRAIN, VALID, Augment
 from flambeau.foundation.errors import ArgumentError
 from flambeau.vision import geometry
-from flambeau.vision.boxes import Boxes
 from flambeau.vision.geometry import IDENTITY, Matrix, PadMode
 
 T = TypeVar("T")
@@ -100,7 +99,7 @@ class PictureAugment(Augment):
         def as_column(value: Any, kind: Kind) -> Any:
             if hasattr(value, "to_tensor"):
                 value = value.to_tensor()
-            return value[None] if isinstance(kind, Picture | Mask | Points | Boxes) else [value]
+            return value[None] if isinstance(kind, Picture | Mask | Places) else [value]
 
         columns = tuple(as_column(value, kind) for value, kind in zip(sample, kinds, strict=True))
         changed = self.on_batch(Batch(columns, kinds=tuple(kinds)), [chance], training)
@@ -161,9 +160,7 @@ def apply_to_batch(
             return value
         if isinstance(kind, Mask):
             return move_masks(value, drawn)
-        if isinstance(kind, Points):
-            return geometry.map_points(value, drawn.matrices)
-        return geometry.map_boxes(value, drawn.matrices) if isinstance(kind, Boxes) else value
+        return geometry.map_places(value, drawn.matrices) if isinstance(kind, Places) else value
 
     return batch.map(change)
 

@@ -15,11 +15,10 @@ from typing import Any
 from PIL.Image import Transpose
 from torch import Tensor
 
-from flambeau.data.kinds import Kind, Mask, Picture, Points
+from flambeau.data.kinds import Kind, Mask, Picture, Places
 from flambeau.data.transform import Augment, Transform
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.vision import geometry
-from flambeau.vision.boxes import Boxes
 from flambeau.vision.coordinates import random_box
 from flambeau.vision.fused import fuse
 from flambeau.vision.geometry import PadMode
@@ -56,7 +55,7 @@ class PlacingAugment(Augment):
             return place(value, drawn, self.resamples[0])
         if isinstance(kind, Mask):
             return place(value, drawn, self.resamples[1])
-        if isinstance(kind, Points | Boxes):
+        if isinstance(kind, Places):
             return value.placed(drawn.box, drawn.source, drawn.size)
         return value
 
@@ -248,11 +247,10 @@ def symmetry(value: Any, kind: Kind, k: int) -> Any:
         value = value.flip(-1) if k & 1 else value
         value = value.flip(-2) if k & 2 else value
         return value.transpose(-1, -2) if k & 4 else value
-    if isinstance(kind, Points | Boxes):
+    if isinstance(kind, Places):
         width, height = value.img_size
         size = (height, width) if k & 4 else (width, height)
-        move = geometry.map_points if isinstance(kind, Points) else geometry.map_boxes
-        return type(value).from_unit(move(value.to_tensor(), geometry.dihedral(k)), size)
+        return type(value).from_unit(geometry.map_places(value.to_tensor(), geometry.dihedral(k)), size)
     return value
 
 

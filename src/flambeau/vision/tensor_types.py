@@ -16,7 +16,7 @@ from flambeau.data.kinds import Kind, Mask, Picture, Points
 from flambeau.data.transform import Augment
 from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.vision import coordinates, lighting
-from flambeau.vision.boxes import Boxes
+from flambeau.vision.boxes import Boxes, check_boxes
 from flambeau.vision.geometry import PadMode, sample
 from flambeau.vision.picture_augment import PictureAugment
 from flambeau.vision.placement import as_size, size_of
@@ -204,7 +204,7 @@ class TensorBBox(PlacedTensor):
 
 
 class PointScaler(Augment):
-    """Tell the points and boxes of a sample how large their picture is, where no resize does so."""
+    """Tell the points and boxes of a sample how large their picture is, where no resize does so; check the boxes."""
 
     order = 1
 
@@ -212,6 +212,7 @@ class PointScaler(Augment):
         return False
 
     def draw(self, chance: Any, sample: Sequence[Any], kinds: Sequence[Kind], training: bool) -> tuple[int, int]:
+        check_boxes(sample, kinds)
         return size_of(sample, kinds)
 
     def apply(self, value: Any, kind: Kind, drawn: tuple[int, int]) -> Any:
