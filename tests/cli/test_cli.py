@@ -202,8 +202,16 @@ def test_train_and_valid_folders_are_kept_apart(tmp_path: Path) -> None:
     result = said_by("train", "vision", tmp_path / "data", "--out", tmp_path / "out", "--no-pretrained", "--arch",
                      "xresnet18", "--size", 32, "--epochs", 1, "--no-augment")  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "the batch is lowered from 64 to 2" in result.output
+    assert "the batch is lowered from 64 to 10" in result.output
     assert "10 pictures to train, 6 to validate" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_batch_chosen_larger_than_the_set_is_one_paragraph(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    result = said_by("train", "vision", pictures, "--out", tmp_path / "out", "--no-pretrained", "--size", 32,
+                     "--bs", 64)  # fmt: skip
+    assert one_paragraph(result), (result.output, result.stderr)
+    assert "batch of 64 is larger than the data set of 10 items" in result.stderr
 
 
 def test_ctrl_c_has_the_exit_status_of_shells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -280,7 +280,16 @@ def test_a_splitter_that_gives_no_halves_is_told(answer: Any) -> None:
 
 def test_a_batch_larger_than_the_set_is_told(folder: Path) -> None:
     with pytest.raises(ArgumentError, match=r"batch of 64 is larger than the data set of 10 items.*bs=2 or smaller"):
-        of_folder().dataloaders(folder)
+        of_folder().dataloaders(folder, bs=64)
+
+
+def test_a_batch_size_that_nobody_chose_is_lowered_aloud(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dls = of_folder().dataloaders(folder)
+    assert (dls.bs, len(dls.train)) == (10, 1)
+    assert "Only 10 training items: the batch is lowered from 64 to 10." in capsys.readouterr().out
+    assert of_folder().dataloaders(folder, drop_last=False).bs == 64
+    assert of_folder().dataloaders(folder, batch_size=5).train.bs == 5
+    assert capsys.readouterr().out == ""
 
 
 def test_an_unknown_option_proposes_the_nearest(folder: Path) -> None:

@@ -74,6 +74,16 @@ def test_new_loaders_keep_everything_but_what_is_named() -> None:
         DataLoaders([(1, 2)]).new(bs=2)
 
 
+def test_plain_data_sets_lower_a_batch_size_that_nobody_chose(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = [(torch.zeros(1), 0)] * 40
+    assert [loader.bs for loader in DataLoaders.from_dsets(pairs, pairs[:9], device="cpu")] == [40, 40]
+    assert "Only 40 training items: the batch is lowered from 64 to 40." in capsys.readouterr().out
+    with pytest.raises(ArgumentError, match="batch of 64 is larger than the data set of 40 items"):
+        DataLoaders.from_dsets(pairs, bs=64)
+    assert DataLoaders.from_dsets(pairs * 2, device="cpu").bs == 64
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("make", [numbers_by_parity, lambda **options: DataLoaders.from_dsets([(1, 2)] * 9, **options)])
 def test_an_unknown_option_proposes_the_nearest(make: Any) -> None:
     with pytest.raises(UnknownNameError, match=r"no option of a loader 'num_worker'. Did you mean 'num_workers'"):

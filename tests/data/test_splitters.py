@@ -168,6 +168,8 @@ def test_a_column_that_cannot_say_the_side_is_refused():
         ColSplitter("valid")(TABLE)
     with pytest.raises(TableError, match=r"holds .*'True'.*, not true and false"):
         ColSplitter()(TABLE.assign(is_valid="True"))
+    with pytest.raises(TableError, match=r"df\['is_valid'\] = df\['is_valid'\] == 'True'.*read it with pandas"):
+        ColSplitter()(TABLE.assign(is_valid="True"))
     with pytest.raises(TableError, match="'is_valid' is empty in row 0"):
         ColSplitter()(TABLE.assign(is_valid=None))
     with pytest.raises(TableError, match="L, which is not a table"):

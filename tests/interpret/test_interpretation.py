@@ -209,6 +209,15 @@ def test_top_losses_tell_loss_and_probability(tmp_path: Path) -> None:
     drawing.close()
 
 
+def test_a_huge_loss_stays_within_the_title_of_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Interpretation.from_learner(learner())
+    found.losses[:2] = torch.tensor([1.25e9, 7.0])
+    notes: list[str] = []
+    monkeypatch.setattr(Interpretation, "show_results", lambda self, idxs, notes, **options: notes)
+    notes = found.plot_top_losses(2)
+    assert [words.split(",")[0] for words in notes] == ["loss 1.25e+09", "loss 7.00"]
+
+
 def test_nothing_to_show_is_told() -> None:
     with pytest.raises(ArgumentError, match="no places"):
         Interpretation.from_learner(learner()).show_results([])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError
+from flambeau.nn.blocks import SimpleCNN
 from flambeau.nn.layers import (
     BatchNorm,
     BatchNorm1dFlat,
@@ -185,3 +186,13 @@ def test_a_model_without_convolution_has_no_input_channels() -> None:
 def test_four_dimensions_are_refused() -> None:
     with pytest.raises(ArgumentError, match=r"ndim must be 1 .*, got 4"):
         ConvLayer(1, 1, ndim=4)
+
+
+@pytest.mark.parametrize("chain", [ConvLayer(3, 4), LinBnDrop(3, 4, p=0.1), SimpleCNN([3, 4, 5])])
+def test_a_slice_of_a_chain_is_a_plain_sequential_of_the_same_layers(chain: nn.Sequential) -> None:
+    part = chain[:2]
+    assert type(part) is nn.Sequential
+    assert list(part) == [chain[0], chain[1]]
+    assert chain[-1] is list(chain)[-1]
+    with pytest.raises(IndexError):
+        chain[9]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError, UnknownNameError
@@ -222,3 +223,39 @@ def test_a_function_that_gives_no_single_number_is_explained() -> None:
 
 def test_a_numpy_number_is_taken() -> None:
     assert over_batches(as_metric(lambda p, t: np.float32(0.5)), NUMBERS, TRUTHS) == 0.5
+
+
+def test_a_function_gets_a_models_tuple_as_the_loss_does() -> None:
+    def agreement(prediction: tuple[Tensor, dict[str, Tensor]], target: Tensor) -> Tensor:
+        first, rest = prediction
+        assert len(first) == len(rest["second"]) == len(target) == 4
+        return (first + rest["second"] - target).abs().mean()
+
+    metric = as_metric(agreement)
+    for part, truth in zip(NUMBERS.split((3, 1)), TRUTHS.split((3, 1)), strict=True):
+        metric.update((part, {"second": part * 0}), truth)
+    assert metric.compute() == 1.0
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1_score", "dice"])
+def test_a_metric_of_one_tensor_tells_how_to_name_the_part_of_a_tuple(name: str) -> None:
+    metric = as_metric(name)
+    words = rf"metric {name} reads one tensor, but the model gives a tuple of 2.*{name}\(prediction\[0\], target\)"
+    with pytest.raises(ShapeError, match=words):
+        metric.update((SCORES, SCORES), CLASSES)
+
+
+def test_a_number_for_a_whole_batch_cannot_be_joined() -> None:
+    metric = as_metric(lambda prediction, target: 0.0)
+    with pytest.raises(ShapeError, match="a single number for the whole batch"):
+        metric.update((NUMBERS, torch.tensor(1.0)), TRUTHS)
+
+
+def test_perplexity_takes_the_loss_of_a_learner_and_weighs_it_by_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(F, "cross_entropy", None)  # not computed a second time
+    metric, words = Perplexity(), torch.tensor([[1, 0, -100], [-100, 1, -100]])
+    metric.update_with_loss(torch.tensor(1.0), None, words[:1])
+    metric.update_with_loss(torch.tensor(4.0), None, words[1:])
+    assert metric.compute() == pytest.approx(math.exp((2 * 1.0 + 1 * 4.0) / 3))
+    metric.update_with_loss(torch.tensor(9000.0), None, words)
+    assert metric.compute() == math.inf

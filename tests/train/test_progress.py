@@ -17,7 +17,7 @@ from small_learners import line_learner
 
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks import progress
-from flambeau.train.callbacks.progress import Lines, Notebook, Terminal, choose_display, clock
+from flambeau.train.callbacks.progress import Lines, Notebook, Terminal, choose_display, clock, number
 
 HERE = Path(__file__).resolve()
 BACK_AND_ESCAPE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -212,3 +212,14 @@ def test_names_are_escaped_in_html(handle: FakeHandle) -> None:
 )
 def test_durations_are_short_words(seconds: float, words: str) -> None:
     assert clock(seconds) == words
+
+
+def test_huge_and_tiny_numbers_keep_their_columns_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.start(["epoch", "train_loss", "valid_loss", "time"])
+    lines.row(["0", number(1e9), number(12345.678901), "0.1s"])
+    lines.row(["1", number(-1234567890.5), number(0.1234567), "100:00:00.000"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ["0", "1e+09", "12346", "0.1s"]
+    assert rows[2] == ["1", "-1.2346e+09", "0.123457", "100:00:00.000"]
+    assert [number(float("nan")), number(999.25)] == ["nan", "999.250000"]

@@ -183,3 +183,25 @@ def test_losses_are_not_asked_of_the_device_batch_by_batch() -> None:
     learn = line_learner(3, 0, default_cbs=False)
     learn.fit(1, 0.1, cbs=Waiting())
     assert Waiting.n_waiting == [1, 2, 3]
+
+
+def test_perplexity_is_the_exponential_of_the_validation_loss() -> None:
+    loss, perplexity = sign_learner(metrics="perplexity").validate()
+    assert perplexity == pytest.approx(math.exp(loss), rel=1e-6)
+
+
+def test_a_metric_of_ones_own_sees_the_tuple_that_the_loss_sees() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.layer(x), x
+
+    def second_loss(pred: tuple[torch.Tensor, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        return (pred[1] - target).square().mean()
+
+    batches = [(torch.ones(2, 1), torch.full((2, 1), 4.0)), (torch.ones(1, 1), torch.full((1, 1), 1.0))]
+    learn = Learner(DataLoaders(batches, batches, device="cpu"), Two(), loss_func=second_loss, metrics=second_loss)
+    assert learn.validate() == [6.0, 6.0]

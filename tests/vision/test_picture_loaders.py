@@ -11,9 +11,11 @@ from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.errors import ExportError, LabelError, ShapeError, TableError
+from flambeau.nn.pooling import AdaptiveConcatPool2d
 from flambeau.train.load_learner import load_learner
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
 from flambeau.vision.learner import vision_learner
+from flambeau.vision.models import create_vision_model
 from flambeau.vision.xresnet import xresnet18
 
 
@@ -64,6 +66,42 @@ def test_an_export_of_exchanged_layers_says_so_and_takes_the_model_back(
         load_learner(export)
     expected = learn.predict(tmp_path / "0.png")[2]
     assert load_learner(export, model=learn.model).predict(tmp_path / "0.png")[2].tolist() == expected.tolist()
+
+
+def test_a_changed_model_is_asked_back_with_the_lines_to_write(table: pd.DataFrame, tmp_path: Path) -> None:
+    learn = vision_learner(loaders(table, tmp_path), "resnet18", pretrained=False)
+    learn.model[1] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
+    export = learn.export("export")
+    lines = r"model = create_vision_model\('resnet18', 2, image_size=\[16, 16\], pretrained=False\).*model\[1\] = "
+    with pytest.raises(ExportError, match=lines + r".*load_learner\(path, model=model\)"):
+        load_learner(export)
+    model = create_vision_model("resnet18", 2, image_size=[16, 16], pretrained=False)  # type: ignore[arg-type]
+    model[1] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2))
+    picture = tmp_path / "0.png"
+    assert load_learner(export, model=model).predict(picture)[2].tolist() == learn.predict(picture)[2].tolist()
+
+
+@pytest.mark.parametrize(
+    "head, words",
+    [
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)], r"layer '2', Linear\(in_features=64.*\(1, 512\)"),
+        ([nn.Conv2d(256, 2, 1)], r"layer '0', Conv2d\(256.*\(1, 512, 1, 1\)"),
+        ([AdaptiveConcatPool2d(), nn.Flatten(), nn.BatchNorm1d(512)], r"layer '2', BatchNorm1d\(512.*\(1, 1024\)"),
+    ],
+)
+def test_a_head_of_the_wrong_width_is_refused_at_once(
+    table: pd.DataFrame, tmp_path: Path, head: list[nn.Module], words: str
+) -> None:
+    with pytest.raises(ShapeError, match=r"body of resnet18, which gives 512 features as a map.*" + words):
+        vision_learner(loaders(table, tmp_path), "resnet18", pretrained=False, custom_head=nn.Sequential(*head))
+
+
+def test_a_table_that_says_in_words_who_validates_is_told_what_to_write(table: pd.DataFrame, tmp_path: Path) -> None:
+    table["side"] = ["train", "train", "valid", "valid"] * 2
+    with pytest.raises(TableError, match=r"df\['side'\] = df\['side'\] == 'valid', before you hand the table over"):
+        loaders(table, tmp_path, valid_col="side")
+    table["side"] = table["side"] == "valid"
+    assert len(loaders(table, tmp_path, valid_col="side").valid_ds) == 4
 
 
 def test_masks_with_more_values_than_codes_are_told(tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.param_groups import freeze_groups, is_norm
 from flambeau.train.recipe import describe_model, rebuild_model
 from flambeau.vision import architectures
-from flambeau.vision.models import VisionModel, build_vision_model, create_vision_model, model_meta, vision_splitter
+from flambeau.vision.models import (
+    VisionModel,
+    build_vision_model,
+    create_vision_model,
+    model_meta,
+    require_fitting_head,
+    vision_splitter,
+)
 from flambeau.vision.xresnet import xresnet18, xresnet34
 
 
@@ -133,6 +140,34 @@ def test_a_custom_head_of_plain_layers_comes_back() -> None:
     again.load_state_dict(model.state_dict())
     pictures = torch.rand(2, 3, 32, 32)
     assert torch.equal(model(pictures), again(pictures))
+
+
+def test_trying_a_head_out_changes_neither_statistics_nor_chance() -> None:
+    class Draws(nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features.mean((2, 3)) + torch.rand(1)
+
+    head = nn.Sequential(Draws(), nn.BatchNorm1d(512), nn.Linear(512, 2))
+    model = create_vision_model("resnet18", 2, pretrained=False, custom_head=head)
+    before, chance = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    require_fitting_head(model, (32, 32))
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(layer.training for layer in model.modules())
+    assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_is_built_for_another_size_without_warnings_about_its_arithmetic() -> None:
+    model = create_vision_model("swin_tiny_patch4_window7_224", 2, pretrained=False, image_size=(192, 192))
+    assert model.body.input_stats.size == (192, 192)
+
+
+def test_a_slice_of_a_model_is_a_plain_sequential_of_the_same_layers() -> None:
+    model = create_vision_model(architectures.resnet18, 2, pretrained=False)
+    assert type(model[:1]) is nn.Sequential
+    assert type(model[0][2:5]) is nn.Sequential
+    assert model[0][2:5][0] is model[0][2]
 
 
 class OwnHead(nn.Module):

@@ -86,7 +86,7 @@ def train_vision(
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures that the model sees.")] = 224,
     resize: Annotated[str, typer.Option(help="How pictures become square: crop, squish or pad.")] = "crop",
     augment: Annotated[bool, typer.Option(help="Flip, rotate, zoom, warp and relight pictures in training.")] = True,
-    bs: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 64,
+    bs: Annotated[int | None, typer.Option(min=1, help="Pictures a batch: 64, or all where there are fewer.")] = None,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 2e-3,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,

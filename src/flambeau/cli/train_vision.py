@@ -19,7 +19,7 @@ def run_train_vision(
     size: int,
     resize: str,
     augment: bool,
-    bs: int,
+    bs: int | None,
     lr: float,
     valid_pct: float,
     seed: int,
@@ -64,7 +64,7 @@ def require_folder(folder: Path) -> None:
         raise ArgumentError(f"A folder of pictures was expected, but {folder} {what}.")
 
 
-def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, batch_tfms: Any, bs: int) -> Any:
+def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, batch_tfms: Any, bs: int | None) -> Any:
     """Return loaders of a folder: by its train and valid folders where it has both, else split at random."""
     from flambeau.data.getters import get_image_files
     from flambeau.vision.data_loaders import ImageDataLoaders
@@ -76,9 +76,6 @@ def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, ba
     n_train = n if halves else n - int(n * valid_pct)
     if n_train < 2:
         raise EmptyError(f"{folder} holds {n} picture(s) to train on and to validate; that is too few.")
-    if bs > n_train:
-        print(f"Only {n_train} training pictures: the batch is lowered from {bs} to {max(n_train // 4, 1)}.")
-        bs = max(n_train // 4, 1)
     if halves:
         return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
     return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)

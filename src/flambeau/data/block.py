@@ -146,13 +146,14 @@ class DataBlock:
         self,
         source: Any,
         path: str | AnyPath = ".",
-        bs: int = 64,
+        bs: int | None = None,
         val_bs: int | None = None,
         verbose: bool = False,
         **options: Any,
     ) -> DataLoaders:
         """Return the training and validation loaders of a source; one item and one batch are tried first.
 
+        `bs` None means 64, or all training items where there are fewer.
         `options` are settings of `DataLoaders.from_datasets` and of `DataLoader`: shuffle, drop_last, num_workers,
         device, cache, seed, ...
         """

@@ -22,6 +22,8 @@ from flambeau.foundation.paths import Path
 if TYPE_CHECKING:
     from flambeau.data.block import DataBlock
 
+USUAL_BS = 64
+
 
 class DataLoaders:
     """A training and a validation loader (more are allowed), and what is known of their columns.
@@ -54,7 +56,7 @@ class DataLoaders:
     def from_datasets(
         cls,
         datasets: Datasets,
-        bs: int = 64,
+        bs: int | None = None,
         val_bs: int | None = None,
         *,
         shuffle: bool = True,
@@ -71,6 +73,7 @@ class DataLoaders:
     ) -> DataLoaders:
         """Return loaders of the halves of `datasets`: training shuffled, validation in order and whole.
 
+        `bs` None means 64, or all training items where there are fewer, which a printed line says.
         `options` are further settings of `DataLoader`: cache, seed, order (of the training), start_method, ...
 
         Raises:
@@ -87,7 +90,9 @@ class DataLoaders:
             "device": device,
             **options,
         }
-        train = loader(datasets.train, bs, shuffle, drop_last, **shared)
+        train_ds = datasets.train
+        bs = bs if bs is not None else _usual_bs(train_ds, drop_last and not options.get("batch_size"))
+        train = loader(train_ds, bs, shuffle, drop_last, **shared)
         loaders = [train]
         for half in range(1, datasets.n_subsets):
             if len(datasets.splits[half]):
@@ -101,7 +106,9 @@ class DataLoaders:
         return dls
 
     @classmethod
-    def from_dsets(cls, *datasets: Any, bs: int = 64, path: str | AnyPath = ".", **options: Any) -> DataLoaders:
+    def from_dsets(
+        cls, *datasets: Any, bs: int | None = None, path: str | AnyPath = ".", **options: Any
+    ) -> DataLoaders:
         """Return loaders of plain data sets (anything with `len` and `[i]`): the first is for training.
 
         `options` are settings of `DataLoader`; shuffle, drop_last and order hold for the training alone.
@@ -111,6 +118,8 @@ class DataLoaders:
         require_settings(DataLoader, settings)
         for stage in ("after_item", "after_batch"):
             settings[stage] = as_transforms(settings.get(stage))
+        if bs is None:
+            bs = _usual_bs(datasets[0] if datasets else (), settings["drop_last"] and not settings.get("batch_size"))
         in_order = {"shuffle": False, "drop_last": False, "order": None}
         loaders = [
             DataLoader(dataset, bs, training=place == 0, **(settings if place == 0 else {**settings, **in_order}))
@@ -312,11 +321,26 @@ class DataLoaders:
             return self.train
         raise ArgumentError(
             f"The training loader is a {type(self.train).__name__}, which does not know what its columns are, so "
-            "nothing can be shown or decoded. Use flambeau's DataLoader, or draw the tensors with show_images."
+            "nothing can be shown, decoded or told. Use flambeau's DataLoader, or draw the tensors with show_images."
         )
+
+    def summary(self, show_batch: bool = False) -> None:
+        """Walk one training item and one training batch through the loaders' stages aloud."""
+        from flambeau.data.summary import walk_loader
+
+        walk_loader(self._knowing_train(), show_batch)
 
     def __repr__(self) -> str:
         return "\n".join(repr(loader) for loader in self.loaders)
+
+
+def _usual_bs(dataset: Any, drop_last: bool) -> int:
+    """Return the batch size of loaders that were told none: 64, unless that would leave no batch for training."""
+    n_items = len(dataset) if hasattr(dataset, "__len__") else 0
+    if not drop_last or not 0 < n_items < USUAL_BS:
+        return USUAL_BS
+    print(f"Only {n_items} training items: the batch is lowered from {USUAL_BS} to {n_items}. Choose it with bs=...")
+    return n_items
 
 
 def require_settings(loader: type[DataLoader], options: dict[str, Any]) -> None:

@@ -220,7 +220,12 @@ class ColSplitter:
             return _halves(column.isin(list(wanted)), f"Column {self.col!r} holds {L(values)!r}; on={self.on!r}.")
         # The text "False" is true to Python: only what can mean yes or no is taken without `on`.
         if any(value not in (0, 1) for value in values):
-            raise TableError(f"Column {self.col!r} holds {L(values)!r}, not true and false: pass on=<what validates>.")
+            raise TableError(
+                f"Column {self.col!r} holds {L(values)!r}, not true and false. Make it true where a row validates, "
+                f"such as df[{column.name!r}] = df[{column.name!r}] == {values[-1]!r}, before you hand the table over "
+                f"(a csv file: read it with pandas first). In a DataBlock of your own, splitter=ColSplitter("
+                f"{self.col!r}, on={values[-1]!r}) does the same."
+            )
         return _halves(column.astype(bool), f"Column {self.col!r} is {values[0]!r} in every row." if values else "")
 
 

@@ -80,7 +80,9 @@ class Interpretation:
         notes = []
         for loss, place in zip(losses.tolist(), places.tolist(), strict=True):
             sure = self.measured.probabilities
-            notes.append(f"loss {loss:.2f}" + (f", sure {float(sure[place]):.0%}" if sure is not None else ""))
+            # a picture's title is as narrow as the picture
+            words = f"loss {loss:.2f}" if abs(loss) < 1e5 else f"loss {loss:.2e}"
+            notes.append(words + (f", sure {float(sure[place]):.0%}" if sure is not None else ""))
         return self.show_results(places.tolist(), notes=notes, nrows=nrows, **options)
 
     def show_results(self, idxs: Sequence[int], notes: Sequence[str] | None = None, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.attention import SimpleSelfAttention
-from flambeau.nn.layers import ActivationClass, ConvLayer, NormType
+from flambeau.nn.layers import ActivationClass, Chain, ConvLayer, NormType
 from flambeau.nn.pooling import AvgPool, PoolFlatten
 
 
@@ -191,7 +191,7 @@ def SeparableBlock(
     return ResBlock(expansion, ni, nf, stride=stride, reduction=reduction, nh2=nf * 2, dw=True, **settings)
 
 
-class SimpleCNN(nn.Sequential):
+class SimpleCNN(Chain):
     """Chain one convolution per step of `filters`, each halving the picture, then pool and flatten."""
 
     def __init__(

@@ -169,7 +169,17 @@ def InstanceNorm(
     return _set_norm(_by_ndim("InstanceNorm", ndim)(nf, affine=affine, **settings), norm_type == NormType.InstanceZero)
 
 
-class ConvLayer(nn.Sequential):
+class Chain(nn.Sequential):
+    """Be a Sequential whose subclasses have constructors of their own: a slice of one is a plain Sequential."""
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return one layer, or a plain Sequential of several, which are the same layers."""
+        # torch calls the subclass's constructor with the layers, where it expects numbers
+        layers = list(self)
+        return nn.Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
+
+
+class ConvLayer(Chain):
     """Chain a convolution, a norm layer and an activation.
 
     `padding` None keeps the size at stride 1; `bias` None leaves the bias out where a norm layer follows. `bn_1st` puts
@@ -216,7 +226,7 @@ class ConvLayer(nn.Sequential):
         super().__init__(conv, *behind, *([] if xtra is None else [xtra]))
 
 
-class LinBnDrop(nn.Sequential):
+class LinBnDrop(Chain):
     """Chain batch norm, dropout and a linear layer; with `lin_first` the linear layer and `act` come before them."""
 
     def __init__(

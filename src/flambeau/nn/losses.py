@@ -285,12 +285,13 @@ class DiceLoss(Loss):
         return prediction.argmax(self.axis)
 
 
-def _like(prediction: Tensor, target: Tensor, name: str) -> Tensor:
-    """Shape `target` as `prediction` where both hold as many numbers per item: (n, 9, 2) as (n, 18)."""
-    if target.shape == prediction.shape:
-        return target
+def _like(prediction: Tensor, target: Tensor, name: str, floatify: bool) -> Tensor:
+    """Shape `target` as `prediction` where both hold as many numbers per item: (n, 9, 2) as (n, 18).
+
+    With `floatify` it takes the prediction's dtype, too.
+    """
     if target.shape[:1] == prediction.shape[:1] and target.numel() == prediction.numel():
-        return target.reshape(prediction.shape)
+        return target.reshape(prediction.shape).to(prediction.dtype if floatify else target.dtype)
     hint = ""
     if target.shape[:1] != prediction.shape[:1]:
         hint = " The numbers of items differ."
@@ -330,10 +331,9 @@ class BCEWithLogitsLossFlat(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the binary cross entropy."""
-        target = _like(prediction, target, "Binary cross entropy")
         return F.binary_cross_entropy_with_logits(
             prediction,
-            target.to(prediction.dtype) if self.floatify else target,
+            _like(prediction, target, "Binary cross entropy", self.floatify),
             weight=self._weight_for(prediction),
             reduction=self.reduction,
             pos_weight=None if self.pos_weight is None else self.pos_weight.to(prediction),
@@ -364,8 +364,7 @@ class BCELossFlat(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the binary cross entropy."""
-        target = _like(prediction, target, "Binary cross entropy")
-        target = target.to(prediction.dtype) if self.floatify else target
+        target = _like(prediction, target, "Binary cross entropy", self.floatify)
         try:
             return F.binary_cross_entropy(prediction, target, self._weight_for(prediction), reduction=self.reduction)
         except RuntimeError as error:
@@ -381,31 +380,29 @@ class BCELossFlat(Loss):
         return prediction > self.thresh
 
 
-class MSELossFlat(Loss):
-    """Score numbers by the mean of the squared differences; prediction and target hold the same count per item."""
+class _NumbersLoss(Loss):
+    """Score numbers by their differences; prediction and target hold the same count per item."""
 
     def __init__(self, axis: int = -1, floatify: bool = True, reduction: Reduction = "mean") -> None:
         super().__init__(reduction)
         self.axis, self.floatify = axis, floatify
+
+
+class MSELossFlat(_NumbersLoss):
+    """Score numbers by the mean of the squared differences; prediction and target hold the same count per item."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the squared error."""
-        target = _like(prediction, target, "Mean squared error")
-        target = target.to(prediction.dtype) if self.floatify else target
+        target = _like(prediction, target, "Mean squared error", self.floatify)
         return F.mse_loss(prediction, target, reduction=self.reduction)
 
 
-class L1LossFlat(Loss):
+class L1LossFlat(_NumbersLoss):
     """Score numbers by the mean of the absolute differences, which outliers pull less than squares."""
-
-    def __init__(self, axis: int = -1, floatify: bool = True, reduction: Reduction = "mean") -> None:
-        super().__init__(reduction)
-        self.axis, self.floatify = axis, floatify
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the absolute error."""
-        target = _like(prediction, target, "Mean absolute error")
-        target = target.to(prediction.dtype) if self.floatify else target
+        target = _like(prediction, target, "Mean absolute error", self.floatify)
         return F.l1_loss(prediction, target, reduction=self.reduction)
 
 

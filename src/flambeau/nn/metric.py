@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from flambeau.foundation.errors import ShapeError
+from flambeau.foundation.nested import apply, find_tensors
 
 # more sums than this wait in a list no longer: each is a small allocation of its own
 _FOLD_EVERY = 512
@@ -23,6 +24,7 @@ _FOLD_EVERY = 512
 # beyond the first, collected predictions leave the accelerator; beyond the second, memory would be next
 DEVICE_BYTES = 256 * 2**20
 MEMORY_BYTES = 2 * 2**30
+_TENSOR = object()
 
 
 def snake_case(name: str) -> str:
@@ -43,12 +45,30 @@ class Metric(ABC):
         """Forget all batches."""
 
     @abstractmethod
-    def update(self, prediction: Tensor, *targets: Tensor) -> None:
-        """Take in one batch: raw predictions and their targets."""
+    def update(self, prediction: Any, *targets: Tensor) -> None:
+        """Take in one batch: raw predictions, as the loss gets them (one tensor, or what else the model gives)."""
+
+    def update_with_loss(self, loss: Tensor, prediction: Any, *targets: Tensor) -> None:
+        """Take in one batch of a learner, whose mean loss is known; few metrics have a use for it."""
+        self.update(prediction, *targets)
 
     @abstractmethod
     def compute(self) -> float | Tensor:
         """Return the value over all batches since `reset`; nan where there were none."""
+
+
+def require_tensor(prediction: Any, name: str) -> None:
+    """Check that a metric that reads one tensor gets one.
+
+    Raises:
+        ShapeError: the model gives something else, such as a tuple.
+    """
+    if not isinstance(prediction, Tensor):
+        what = type(prediction).__name__ + (f" of {len(prediction)}" if isinstance(prediction, tuple | list) else "")
+        raise ShapeError(
+            f"The metric {name} reads one tensor, but the model gives a {what}. Say which part is meant with a "
+            f"function: def {name}_of_first(prediction, target): return {name}(prediction[0], target)."
+        )
 
 
 class RunningSum:
@@ -96,10 +116,14 @@ class MeanMetric(Metric):
         self._means: list[Tensor] = []
         self._counts: list[int | Tensor] = []
 
-    def update(self, prediction: Tensor, *targets: Tensor) -> None:
+    def update(self, prediction: Any, *targets: Tensor) -> None:
         """Take in one batch."""
-        self._means.append(self._mean(prediction, *targets).detach())
-        self._counts.append(self._count(prediction, *targets))
+        require_tensor(prediction, self.name)
+        self._add(self._mean(prediction, *targets), self._count(prediction, *targets))
+
+    def _add(self, mean: Tensor, count: int | Tensor) -> None:
+        self._means.append(mean.detach())
+        self._counts.append(count)
         if len(self._means) >= _FOLD_EVERY:
             total, count = self._totals()
             self._means, self._counts = [total / count.clamp(min=1)], [count]
@@ -128,6 +152,7 @@ class MeanMetric(Metric):
 class CollectingMetric(Metric):
     """Keep what a function needs of every batch and call it once on the whole set.
 
+    The function gets predictions as the loss does: a model's tuple or dictionary is joined part by part.
     Tensors stay on the device up to `DEVICE_BYTES`, then move to the CPU. Beyond `MEMORY_BYTES`, or where batches have
     different shapes, the value becomes the average over the parts that fit, weighted by their targets, and a warning
     says so.
@@ -144,19 +169,31 @@ class CollectingMetric(Metric):
 
     def reset(self) -> None:
         """Forget all batches."""
-        self._batches: list[tuple[Tensor, ...]] = []
+        self._batches: list[list[Tensor]] = []  # the tensors of each batch
+        self._form: Any = None  # prediction and targets, with `_TENSOR` where the tensors were
         self._n_bytes = 0
         self._device_bytes = 0
         self._part_values: list[float] = []
         self._part_sizes: list[int] = []
 
-    def prepare(self, prediction: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, prediction: Any, *targets: Tensor) -> tuple[Any, ...]:
         """Return what to keep of a batch."""
         return prediction, *targets
 
-    def update(self, prediction: Tensor, *targets: Tensor) -> None:
-        """Take in one batch."""
-        kept = tuple(column.detach() for column in self.prepare(prediction, *targets))
+    def update(self, prediction: Any, *targets: Tensor) -> None:
+        """Take in one batch.
+
+        Raises:
+            ShapeError: the prediction holds a number for the whole batch, which cannot be joined with others.
+        """
+        columns = self.prepare(prediction, *targets)
+        kept = [column.detach() for column in find_tensors(columns)]
+        if any(column.ndim == 0 for column in kept):
+            raise ShapeError(
+                f"The metric {self.name} keeps predictions and targets of the whole set, one or more for each item, "
+                "but among them is a single number for the whole batch. Let the model give items on the first axis."
+            )
+        self._form = apply(lambda leaf: _TENSOR if isinstance(leaf, Tensor) else leaf, columns)
         if self._batches and any(a.shape[1:] != b.shape[1:] for a, b in zip(kept, self._batches[0], strict=True)):
             self._close_part("the batches have different shapes")
         size = sum(column.nbytes for column in kept)
@@ -166,31 +203,36 @@ class CollectingMetric(Metric):
         if kept[0].device.type != "cpu":
             self._device_bytes += size
             if self._device_bytes > DEVICE_BYTES:
-                self._batches = [tuple(column.cpu() for column in batch) for batch in self._batches]
-                kept = tuple(column.cpu() for column in kept)
+                self._batches = [[column.cpu() for column in batch] for batch in self._batches]
+                kept = [column.cpu() for column in kept]
                 self._device_bytes = 0
         self._batches.append(kept)
 
-    def _joined(self) -> tuple[Tensor, ...]:
-        columns = list(zip(*self._batches, strict=True))
+    def _value(self) -> tuple[float, int]:
+        """Return the function's value on the batches at hand, and its weight."""
         devices = {batch[0].device for batch in self._batches}
-        return tuple(torch.cat([c.cpu() for c in column] if len(devices) > 1 else list(column)) for column in columns)
+        columns = [
+            torch.cat([column.cpu() for column in parts] if len(devices) > 1 else list(parts))
+            for parts in zip(*self._batches, strict=True)
+        ]
+        whole = iter(columns)
+        arguments = apply(lambda leaf: next(whole) if leaf is _TENSOR else leaf, self._form)
+        return _as_number(self._function(*arguments), self.name), columns[-1].numel()
 
     def _close_part(self, reason: str) -> None:
         if not self._part_values:
             warnings.warn(f"{self.name} is averaged over parts of the set, because {reason}.", stacklevel=4)
-        columns = self._joined()
-        self._part_values.append(_as_number(self._function(*columns), self.name))
-        self._part_sizes.append(columns[-1].numel())
+        value, size = self._value()
+        self._part_values.append(value)
+        self._part_sizes.append(size)
         self._batches, self._n_bytes, self._device_bytes = [], 0, 0
 
     def compute(self) -> float:
         """Return the function's value on the whole set."""
         if not self._batches:
             return float("nan")
-        columns = self._joined()
-        value = _as_number(self._function(*columns), self.name)
-        values, sizes = [*self._part_values, value], [*self._part_sizes, columns[-1].numel()]
+        value, size = self._value()
+        values, sizes = [*self._part_values, value], [*self._part_sizes, size]
         return sum(v * n for v, n in zip(values, sizes, strict=True)) / max(1, sum(sizes)) if len(values) > 1 else value
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError, unknown_name
 from flambeau.nn import overlap_metrics, sklearn_metrics
-from flambeau.nn.metric import CollectingMetric, MeanMetric, Metric, RunningSum, snake_case
+from flambeau.nn.metric import CollectingMetric, MeanMetric, Metric, snake_case
 
 
 def _same_shape(name: str, answer: Tensor, target: Tensor) -> Tensor:
@@ -102,31 +102,37 @@ def exp_rmspe(pred: Tensor, targ: Tensor) -> Tensor:
     return _squared_percentage_error_of_exp(pred, targ).sqrt()
 
 
-class Perplexity(Metric):
-    """Measure a language model: the exponential of its mean cross entropy; as if it chose among that many words."""
+def _mean_cross_entropy(pred: Tensor, targ: Tensor, *_: Any, axis: int, ignore_index: int) -> Tensor:
+    scores = pred.movedim(axis, -1)
+    return F.cross_entropy(scores.reshape(-1, scores.shape[-1]).float(), targ.reshape(-1), ignore_index=ignore_index)
+
+
+def _n_counted(pred: Tensor, targ: Tensor, *_: Any, ignore_index: int) -> Tensor:
+    return (targ != ignore_index).sum()
+
+
+class Perplexity(MeanMetric):
+    """Measure a language model: the exponential of its mean cross entropy; as if it chose among that many words.
+
+    A learner has computed its loss already, so there the value is the exponential of the mean loss, whatever loss that
+    is; `ignore_index` must be that of the loss. By hand, `update` takes raw predictions `(batch, ..., words)` and word
+    numbers `(batch, ...)`.
+    """
 
     def __init__(self, axis: int = -1, ignore_index: int = -100) -> None:
-        self.axis, self.ignore_index = axis, ignore_index
-        self.reset()
+        mean = partial(_mean_cross_entropy, axis=axis, ignore_index=ignore_index)
+        super().__init__(mean, "perplexity", partial(_n_counted, ignore_index=ignore_index), _exp)
 
-    def reset(self) -> None:
-        """Forget all batches."""
-        self._losses, self._counts = RunningSum(), RunningSum()
+    def update_with_loss(self, loss: Tensor, prediction: Any, *targets: Tensor) -> None:
+        """Take in one batch by its mean loss, which is not computed a second time."""
+        self._add(loss, self._count(prediction, *targets))
 
-    def update(self, prediction: Tensor, *targets: Tensor) -> None:
-        """Take in raw predictions `(batch, ..., words)` and word numbers `(batch, ...)`."""
-        scores, words = prediction.movedim(self.axis, -1), targets[0].reshape(-1)
-        self._losses.add(
-            F.cross_entropy(
-                scores.reshape(-1, scores.shape[-1]).float(), words, ignore_index=self.ignore_index, reduction="sum"
-            ).detach()
-        )
-        self._counts.add((words != self.ignore_index).sum())
 
-    def compute(self) -> float:
-        """Return the perplexity."""
-        loss, count = self._losses.total(), self._counts.total()
-        return float((loss / count).exp()) if loss is not None and count is not None else float("nan")
+def _exp(mean: float) -> float:
+    try:
+        return math.exp(mean)
+    except OverflowError:  # a loss beyond 709
+        return math.inf
 
 
 def _n_targets(pred: Tensor, targ: Tensor, *_: Any, **__: Any) -> int:

@@ -6,11 +6,13 @@ that table.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from flambeau.foundation.errors import ShapeError
-from flambeau.nn.metric import Metric, RunningSum
+from flambeau.nn.metric import Metric, RunningSum, require_tensor
 
 
 def count_pairs(predicted: Tensor, target: Tensor, n_classes: int) -> Tensor:
@@ -37,8 +39,9 @@ class _Overlap(Metric):
         """Forget all batches."""
         self._tables = RunningSum()
 
-    def update(self, prediction: Tensor, *targets: Tensor) -> None:
+    def update(self, prediction: Any, *targets: Tensor) -> None:
         """Take in raw predictions `(batch, classes, ...)` and class numbers `(batch, ...)`."""
+        require_tensor(prediction, self.name)
         n_outputs = prediction.shape[self.axis]
         predicted = prediction.argmax(self.axis) if n_outputs > 1 else (prediction > 0).squeeze(self.axis)
         if predicted.numel() != targets[0].numel():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flambeau.nn.init import InitFunction
-from flambeau.nn.layers import ActivationClass, ConvLayer, Flatten, NormType, _by_ndim
+from flambeau.nn.layers import ActivationClass, Chain, ConvLayer, Flatten, NormType, _by_ndim
 
 
 class AdaptiveConcatPool1d(nn.Module):
@@ -57,7 +57,7 @@ def adaptive_pool(pool_type: str) -> type[nn.Module]:
     return pools[PoolType(pool_type)]
 
 
-class PoolFlatten(nn.Sequential):
+class PoolFlatten(Chain):
     """Pool a feature map to one pixel and flatten: `(batch, c, h, w)` to `(batch, c)`."""
 
     def __init__(self, pool_type: str = PoolType.Avg) -> None:
@@ -89,7 +89,7 @@ def icnr_init(x: Tensor, scale: int = 2, init: InitFunction = nn.init.kaiming_no
     return kernel.repeat_interleave(scale**2, dim=0)
 
 
-class PixelShuffle_ICNR(nn.Sequential):
+class PixelShuffle_ICNR(Chain):
     """Enlarge a feature map `scale` times: a 1x1 convolution makes the new pixels, a shuffle lays them out (Shi 2016).
 
     `(batch, ni, h, w)` to `(batch, nf, scale h, scale w)`; `blur` averages neighbours afterwards (Sugawara 2018).

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flambeau.foundation.errors import ArgumentError, ShapeError
-from flambeau.nn.metric import CollectingMetric, snake_case
+from flambeau.nn.metric import CollectingMetric, require_tensor, snake_case
 
 
 class ActivationType(StrEnum):
@@ -55,8 +55,9 @@ class AccumMetric(CollectingMetric):
         own_name = func if isinstance(func, str) else getattr(func, "__name__", snake_case(type(func).__name__))
         super().__init__(self._evaluate, name or own_name.lstrip("_"))
 
-    def prepare(self, prediction: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, prediction: Any, *targets: Tensor) -> tuple[Any, ...]:
         """Return what to keep of a batch: classes or probabilities, and the targets."""
+        require_tensor(prediction, self.name)
         target = targets[0]
         if self.dim_argmax is not None:
             self._n_outputs = prediction.shape[self.dim_argmax]

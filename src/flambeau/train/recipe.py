@@ -169,7 +169,7 @@ def describe_model(model: nn.Module) -> Recipe:
     if isinstance(settings, dict) and settings.get("model") in MODEL_BUILDERS:
         if _alike(model, settings):
             return {"settings": settings}
-        return {"custom": "its layers were changed after it was built"}
+        return {"custom": "its layers were changed after it was built", "before": settings}
     if getattr(model, "foreign", ""):
         return {"custom": model.foreign}
     described = describe_module(model)
@@ -205,8 +205,25 @@ def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: M
     if "layers" in recipe:
         return build_module(recipe["layers"], sum(weight.numel() for weight in weights.values()))
     raise ExportError(
-        f"The export carries the model's weights but not its code: {recipe.get('custom')}. "
-        "Give the model back: load_learner(path, model=MyNet())."
+        f"The export carries the model's weights but not its code: {recipe.get('custom')}. {_how_to_give_back(recipe)}"
+    )
+
+
+def _how_to_give_back(recipe: Mapping[str, Any]) -> str:
+    """Return what to write so that a model that an export does not carry comes back."""
+    before = recipe.get("before")
+    if not isinstance(before, Mapping):
+        return "Give the model back: load_learner(path, model=MyNet())."
+    known = before.get("architecture")
+    if isinstance(known, Mapping):
+        usual = {"n_in": 3, "image_size": None}
+        options = "".join(f", {k}={before.get(k)!r}" for k, value in usual.items() if before.get(k) != value)
+        build = f"create_vision_model({known.get('name')!r}, {before.get('n_out')!r}{options}, pretrained=False)"
+    else:
+        build = f"{before.get('name')}(n_out={before.get('n_out')!r})"
+    return (
+        f"Build it as it was, change it as you did then, and give it back: model = {build}; then your change, such as "
+        "model[1] = nn.Sequential(...); then load_learner(path, model=model). Its weights come from the export."
     )
 
 

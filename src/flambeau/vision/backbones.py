@@ -14,6 +14,7 @@ divides in the middle of its blocks.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.nn.hooks import evaluating
+from flambeau.nn.layers import Chain
 from flambeau.vision.architectures import ArchitectureLike, InputStats, find_architecture
 
 Cut = int | Callable[[nn.Module], nn.Module]
@@ -36,7 +38,7 @@ class Stage(NamedTuple):
     reduction: float
 
 
-class Body(nn.Sequential):
+class Body(Chain):
     """A network without its head: pictures (batch, n_in, height, width) in, features out.
 
     The features are a map (batch, n_features, height, width), or (batch, n_features) where `pooled`. `pretrained` tells
@@ -83,11 +85,6 @@ class Body(nn.Sequential):
         for name, parameter in self.named_parameters():
             (early if name in self.early_names else late).append(parameter)
         return [group for group in (early, late) if group]
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return one layer, or a plain Sequential of several."""
-        layers = list(self)
-        return nn.Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
 
 
 class TimmFeatures(nn.Module):
@@ -287,7 +284,10 @@ def _resize_network(model: Any, name: str, size: tuple[int, int], wanted: tuple[
     if not hasattr(model, "set_input_size"):
         raise ShapeError(_size_message(name, size, wanted, resizable=False))
     try:
-        model.set_input_size(img_size=tuple(wanted))
+        with warnings.catch_warnings():
+            # of how timm writes the arithmetic by which it stretches tables of positions: nothing a user can mend
+            warnings.filterwarnings("ignore", r"(Using a non-tuple sequence|torch\.searchsorted\(\): input value)")
+            model.set_input_size(img_size=tuple(wanted))
     except (AssertionError, ValueError, RuntimeError) as error:
         raise ShapeError(f"{name} cannot be built for pictures of {wanted[0]}x{wanted[1]}: {error}") from error
 

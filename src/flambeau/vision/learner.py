@@ -17,7 +17,7 @@ from flambeau.nn.optimizers import Adam
 from flambeau.train.learner import Learner, Moms
 from flambeau.vision.architectures import ArchitectureLike
 from flambeau.vision.backbones import Cut
-from flambeau.vision.models import VisionModel, create_vision_model, vision_splitter
+from flambeau.vision.models import VisionModel, create_vision_model, require_fitting_head, vision_splitter
 
 
 def vision_learner(
@@ -62,7 +62,7 @@ def vision_learner(
         UnknownNameError: no architecture has this name.
         DownloadError: pretrained weights cannot be fetched; the message names the choices.
         ArgumentError: the loaders give no pictures, or the number of outputs is not known.
-        ShapeError: the pictures have other than `n_in` channels.
+        ShapeError: the pictures have other than `n_in` channels, or `custom_head` expects other features.
     """
     kinds = dls.kinds
     batch = dls.one_batch()
@@ -86,6 +86,8 @@ def vision_learner(
         custom_head=custom_head, init=init, lin_ftrs=lin_ftrs, ps=ps, pool=pool, concat_pool=concat_pool,
         first_bn=first_bn, bn_final=bn_final, lin_first=lin_first, y_range=y_range,
     )  # fmt: skip
+    if custom_head is not None:
+        require_fitting_head(model, size)
     # convolutions run 1.2 to 2 times as fast with the channels innermost, on the CPU too; the numbers stay the same
     model.to(memory_format=torch.channels_last)
     if normalize and model.pretrained:

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
+from flambeau.nn.hooks import evaluating
 from flambeau.nn.init import apply_init
+from flambeau.nn.layers import Chain
 from flambeau.nn.param_groups import params
 from flambeau.vision.architectures import Architecture, ArchitectureLike, find_architecture
 from flambeau.vision.backbones import Body, Cut, create_body, find_cut
@@ -23,7 +26,7 @@ from flambeau.vision.heads import create_head
 from flambeau.vision.xresnet import build_xresnet
 
 
-class VisionModel(nn.Sequential):
+class VisionModel(Chain):
     """A body and a head: pictures (batch, n_in, height, width) in, (batch, n_out) numbers out.
 
     `settings` is the JSON-able recipe for `build_vision_model`; None where the network has parts that only the caller's
@@ -109,6 +112,46 @@ def create_vision_model(
             "custom_head": described,
         }
     return model
+
+
+def require_fitting_head(model: VisionModel, image_size: tuple[int, int]) -> None:
+    """Run one blank picture through a model, to learn before any training whether its head takes the body's features.
+
+    Neither the statistics of norm layers nor the stream of chance are changed.
+
+    Raises:
+        ShapeError: it does not; with the layer that expected another number of features.
+    """
+    reached: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+
+    def note(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(layer: nn.Module, inputs: Any) -> None:
+            reached.extend((name, layer, tuple(given.shape)) for given in inputs[:1] if isinstance(given, Tensor))
+
+        return hook
+
+    leaves = [(name, layer) for name, layer in model.head.named_modules() if next(layer.children(), None) is None]
+    handles = [layer.register_forward_pre_hook(note(name)) for name, layer in leaves]
+    like = next(model.body.parameters(), torch.empty(0))
+    try:
+        with evaluating(model), torch.random.fork_rng(devices=[]):
+            features = model.body(like.new_zeros(1, model.body.n_in, *image_size))
+            model.head(features)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if not reached:
+            raise
+        name, layer, shape = reached[-1]
+        form = "pooled" if model.body.pooled else "as a map (batch, features, height, width)"
+        place = f"its layer {name!r}, {layer}," if name else str(layer)
+        raise ShapeError(
+            f"The custom head does not fit the body of {model.body.name}, which gives {model.body.n_features} features "
+            f"{form}, {tuple(features.shape)} for one picture of {image_size[0]}x{image_size[1]}: {place} got a tensor "
+            f"of shape {shape}. Let each layer take what comes before it; AdaptiveConcatPool2d doubles the features. "
+            f"(In torch's words: {error})"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class ModelMeta:

@@ -28,13 +28,13 @@ from torch import nn
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.nn.blocks import ResBlock, SEBlock, SEResNeXtBlock
 from flambeau.nn.init import init_default
-from flambeau.nn.layers import ConvLayer
+from flambeau.nn.layers import Chain, ConvLayer
 
 STAGE_WIDTHS = (64, 128, 256, 512)
 FURTHER_STAGE_WIDTH = 256
 
 
-class XResNet(nn.Sequential):
+class XResNet(Chain):
     """A residual network: pictures (batch, c_in, height, width) in, (batch, n_out) numbers out.
 
     `block` builds one residual block, `expansion` 1 gives it two 3x3 convolutions, 4 a bottleneck (1x1, 3x3, 1x1) whose
@@ -97,11 +97,6 @@ class XResNet(nn.Sequential):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 init_default(layer)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return one layer, or a plain Sequential of several."""
-        layers = list(self)
-        return nn.Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ batch, so that a small model is not slowed down.
 from __future__ import annotations
 
 import html
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -50,7 +51,8 @@ class Lines(Display):
         print(self._line(cells), flush=True)
 
     def _line(self, cells: Sequence[str]) -> str:
-        return "".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True))
+        # the blank keeps the columns apart even where a cell is too long for its own
+        return "".join(" " + cell.rjust(width - 1) for cell, width in zip(cells, self.widths, strict=True))
 
     def bar(self, done: int, total: int, words: str) -> None:
         """Lines show no bar."""
@@ -161,6 +163,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def number(value: float) -> str:
+    """Return a loss or metric with six decimals, or where these would overflow a column with five digits in all."""
+    fixed = f"{value:.6f}"
+    return fixed if len(fixed) < WIDTH else f"{value:.5g}"
+
+
 class Progress(Callback):
     """Show the table of epochs and a bar while training."""
 
@@ -192,7 +200,8 @@ class Progress(Callback):
             return
         row = self.learn.recorder.rows[-1]
         names = self.learn.recorder.metric_names[1:-1]
-        self.display.row([str(row["epoch"]), *(f"{row.get(n, float('nan')):.6f}" for n in names), clock(row["time"])])
+        values = [number(float(row.get(name, math.nan))) for name in names]
+        self.display.row([str(row["epoch"]), *values, clock(row["time"])])
 
     def after_fit(self) -> None:
         if self.display is not None:

@@ -83,7 +83,7 @@ class Recorder(Callback):
         if not learn.training:
             self._valid.append((learn.loss.detach(), learn.batch.n_items))
             for metric in learn.metrics:
-                metric.update(learn.pred, *learn.yb)
+                metric.update_with_loss(learn.loss, learn.pred, *learn.yb)
             return
         self._pending.append(learn.loss.detach())
         group = learn.optimizer.param_groups[-1]
