@@ -179,6 +179,8 @@ class _Workers:
             persistent_workers=True,
             pin_memory=pin_memory,
             multiprocessing_context=method,
+            # torch seeds its workers from here, and not from the stream that dropout draws from
+            generator=torch.Generator().manual_seed(maker.seed),
         )
 
     def batches(self, index_batches: Iterator[list[int]], epoch: int) -> Iterator[Batch]:
@@ -367,10 +369,21 @@ class DataLoader:
         """Return the indices of each batch of the coming epoch."""
         return _cut(self.get_idxs(), len(self), self.bs, self.drop_last)
 
+    def go_to(self, seed: int, epoch: int) -> None:
+        """Take the order and the chance that a loader with this seed has in this epoch, whatever came before."""
+        if seed != self.maker.seed:
+            self.maker.seed = seed
+            self._forget()
+        self.epoch = epoch
+
     # the batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, index_batches = self.epoch, self.index_batches()
+        return self.batches()
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """Yield the batches of the coming epoch, from number `first` on: those before it are not made."""
+        epoch, index_batches = self.epoch, islice(self.index_batches(), first, None)
         # counted at the start, so that an epoch which is broken off is not served a second time
         self.epoch += 1
         maker, batch_tfms = self._prepared()

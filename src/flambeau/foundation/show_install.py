@@ -20,16 +20,21 @@ def _version(library: str) -> str | None:
         return None
 
 
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the libraries that matter to flambeau, of those that are installed."""
+    return {library: version for library in LIBRARIES if (version := _version(library))}
+
+
 def install_lines() -> list[str]:
     """Return the lines that `show_install` prints."""
     import torch
 
     from flambeau.foundation.devices import default_device
 
-    versions = {library: _version(library) for library in LIBRARIES}
+    versions = installed_versions()
     lines = [f"{'python':<16}{platform.python_version()}", f"{'system':<16}{platform.platform()}"]
-    lines += [f"{library:<16}{version}" for library, version in versions.items() if version]
-    lines.append(f"{'not installed':<16}{', '.join(library for library, version in versions.items() if not version)}")
+    lines += [f"{library:<16}{version}" for library, version in versions.items()]
+    lines.append(f"{'not installed':<16}{', '.join(library for library in LIBRARIES if library not in versions)}")
     lines.append(f"{'cpu cores':<16}{os.cpu_count()}, torch uses {torch.get_num_threads()}")
     lines.append(f"{'cuda':<16}{torch.version.cuda or 'torch was built without it'}")
     for index in range(torch.cuda.device_count()):

@@ -123,7 +123,10 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned, when `before_train` of the epoch that is resumed has run."""
+        """Take back what `state_dict` returned.
+
+        That is after `before_fit` where the resumed run begins an epoch, after `before_train` in the middle of one.
+        """
 
     @property
     def name(self) -> str:

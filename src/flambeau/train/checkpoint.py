@@ -112,17 +112,24 @@ def save_weights(learn: Learner, file: str | AnyPath, with_opt: bool) -> Path:
     tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
     header: dict[str, Any] = {"format": "flambeau-checkpoint", "format_version": 1, "torch": torch.__version__}
     if with_opt and learn._optimizer is not None:
-        state = learn._optimizer.state_dict()
-        plain: dict[str, dict[str, Any]] = {}
-        for index, values in state["state"].items():
-            for name, value in values.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{index}.{name}"] = value
-                else:
-                    plain.setdefault(str(index), {})[name] = value
-        groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
-        header["optimizer"] = {"class": type(learn._optimizer).__name__, "groups": groups, "state": plain}
+        memory, header["optimizer"] = optimizer_parts(learn._optimizer)
+        tensors |= memory
     return write_tensors(checkpoint_path(learn, file), tensors, header)
+
+
+def optimizer_parts(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what an optimizer remembers: its tensors, named `optimizer.<parameter>.<what>`, and plain values."""
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
+    return tensors, {"class": type(optimizer).__name__, "groups": groups, "state": plain}
 
 
 def _is_plain(value: Any) -> bool:
@@ -145,6 +152,16 @@ def load_weights(learn: Learner, file: str | AnyPath, with_opt: bool, strict: bo
     kept = header.get("optimizer")
     if not with_opt or kept is None:
         return
+    if not restore_optimizer(learn, tensors, kept, str(file)):
+        print(f"{file}: the optimizer's state was made by another optimizer or split, and is left out.")
+
+
+def restore_optimizer(learn: Learner, tensors: Mapping[str, Tensor], kept: Mapping[str, Any], source: str) -> bool:
+    """Give the learner a new optimizer that remembers what was kept; return whether it could take it.
+
+    Raises:
+        ExportError: what was kept is misshapen.
+    """
     learn.create_opt()
     optimizer = learn.optimizer
     own = optimizer.state_dict()["param_groups"]
@@ -156,12 +173,12 @@ def load_weights(learn: Learner, file: str | AnyPath, with_opt: bool, strict: bo
                 state.setdefault(int(index), {})[key] = value
         sizes = [len(group["params"]) for group in kept["groups"]]
         if kept["class"] != type(optimizer).__name__ or sizes != [len(group["params"]) for group in own]:
-            print(f"{file}: the optimizer's state was made by another optimizer or split, and is left out.")
-            return
+            return False
         groups = [_as_torch(before, group) for before, group in zip(own, kept["groups"], strict=True)]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ExportError(f"The optimizer's state in {file} is misshapen: {error!r}. Try with_opt=False.") from error
+        raise ExportError(f"The optimizer's state in {source} is misshapen: {error!r}. Try with_opt=False.") from error
+    return True
 
 
 def _as_torch(before: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from flambeau.nn.param_groups import LearningRate, build_param_groups, freeze_gr
 from flambeau.nn.schedules import SchedCos, SchedNo, combine_scheds, combined_cos
 from flambeau.train import inference
 from flambeau.train.callback import Callback
+from flambeau.train.callbacks.checkpointing import Checkpointing
 from flambeau.train.callbacks.lr_find import SuggestedRates, find_rate, valley
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.callbacks.progress import Progress
@@ -229,6 +230,8 @@ class Learner(Loop):
         cbs: Any = None,
         reset_opt: bool = False,
         start_epoch: int = 0,
+        checkpoint: bool | int = False,
+        resume: bool = False,
     ) -> None:
         """Train for some epochs at a constant learning rate.
 
@@ -236,8 +239,13 @@ class Learner(Loop):
         of a training that is gone on with. An interruption (Ctrl-C) is passed on after the callbacks have cleaned up:
         the learner keeps what it has learned and can be used, saved or trained further.
 
+        `checkpoint=True` keeps the whole run after each epoch, a number also after so many batches, in
+        `path/model_dir/checkpoint.safetensors`. `resume=True` goes on from there, if there is such a file: the same
+        script, started again, ends on the CPU with the numbers of a run that was never broken off.
+
         Raises:
             ArgumentError: the number of epochs, the learning rate or the training loader makes no sense.
+            ExportError: the checkpoint to resume from is damaged, or of another model.
             TrainingError: the training loader is empty.
         """
         for name, count in (("The number of epochs", n_epoch), ("start_epoch", start_epoch)):
@@ -249,6 +257,12 @@ class Learner(Loop):
         rates = spread(self.lr if lr is None else lr, self._n_groups())
         if min(rates) < 0:
             raise ArgumentError(f"A learning rate below 0 climbs the loss instead of descending; got {min(rates)}.")
+        if checkpoint or resume:
+            keeping = Checkpointing(None if isinstance(checkpoint, bool) else checkpoint, resume)
+            begin_with = keeping.begin(self, n_epoch, rates, wd, _listed(cbs))
+            if begin_with is None:
+                return
+            start_epoch, cbs = max(start_epoch, begin_with), [*_listed(cbs), keeping]
         set_hyper(self.optimizer, "lr", rates)
         decays = get_hyper(self.optimizer, "wd")
         if wd is not None:
@@ -289,6 +303,8 @@ class Learner(Loop):
         cbs: Any = None,
         reset_opt: bool = False,
         start_epoch: int = 0,
+        checkpoint: bool | int = False,
+        resume: bool = False,
     ) -> None:
         """Train with the 1cycle policy: warm up to `lr_max`, then anneal to almost nothing (Smith 2018).
 
@@ -301,7 +317,7 @@ class Learner(Loop):
             "lr": combined_cos(pct_start, low, peaks, final),
             "mom": combined_cos(pct_start, *(moms or self.moms)),
         }
-        self.fit(n_epoch, peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch)
+        self.fit(n_epoch, peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
 
     def fit_flat_cos(
         self,
@@ -313,12 +329,14 @@ class Learner(Loop):
         cbs: Any = None,
         reset_opt: bool = False,
         start_epoch: int = 0,
+        checkpoint: bool | int = False,
+        resume: bool = False,
     ) -> None:
         """Train at a flat rate, then anneal it along a cosine from `pct_start` of the steps on."""
         rates = spread(self.lr if lr is None else lr, self._n_groups())
         final = [rate / div_final for rate in rates]
         scheds = {"lr": combine_scheds([pct_start, 1 - pct_start], [SchedNo(rates, rates), SchedCos(rates, final)])}
-        self.fit(n_epoch, rates, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch)
+        self.fit(n_epoch, rates, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
 
     def fit_sgdr(
         self,
@@ -330,6 +348,8 @@ class Learner(Loop):
         cbs: Any = None,
         reset_opt: bool = False,
         start_epoch: int = 0,
+        checkpoint: bool | int = False,
+        resume: bool = False,
     ) -> None:
         """Train with warm restarts: each cycle anneals to 0 and is `cycle_mult` times as long (Loshchilov 2016).
 
@@ -345,7 +365,7 @@ class Learner(Loop):
         peaks = spread(self.lr if lr_max is None else lr_max, self._n_groups())
         falling = [SchedCos(peaks, [0.0] * len(peaks)) for _ in lengths]
         scheds = {"lr": combine_scheds([length / sum(lengths) for length in lengths], falling)}
-        self.fit(sum(lengths), peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch)
+        self.fit(sum(lengths), peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
 
     def fine_tune(
         self,

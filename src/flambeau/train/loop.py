@@ -84,11 +84,13 @@ class Loop:
         self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.scaler: torch.amp.GradScaler | None = None
         self._plans: dict[bool, Events] = {}
+        # of a training pass that is taken up in its middle: how many batches are done, and those to come
+        self.rest: tuple[int, Iterable[Any]] | None = None
 
     def fit_epochs(self, n_epoch: int, start_epoch: int = 0) -> None:
         """Train for `n_epoch` epochs in all, beginning with `start_epoch`."""
         self.n_epoch, self.epoch = n_epoch, start_epoch
-        self.train_iter, self.pct_train = 0, start_epoch / max(n_epoch, 1)
+        self.train_iter, self.pct_train, self.rest = 0, start_epoch / max(n_epoch, 1), None
         self.plan_events()
         try:
             self.stage("fit", lambda: self._epochs(start_epoch), after=False)
@@ -129,7 +131,9 @@ class Loop:
 
     def _all_batches(self) -> None:
         n_inp, device = self.dls._n_inp or getattr(self.dls.train, "n_inp", None), self.device
-        for place, raw in enumerate(self.dl):
+        n_done, batches = self.rest or (0, self.dl)
+        self.rest = None
+        for place, raw in enumerate(batches, n_done):
             self.iter = place
             if self.training:
                 self.pct_train = (self.epoch + min(place / self.n_iter, 1)) / self.n_epoch

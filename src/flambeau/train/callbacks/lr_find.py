@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import torch
 
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, TrainingError
+from flambeau.foundation.seeds import ChanceState
 from flambeau.nn.optimizers import set_hyper
 from flambeau.train.callback import Callback, CancelFitException, CancelValidException
 
@@ -204,8 +204,7 @@ class _Kept:
         self.weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
         self.optimizer = copy.deepcopy(learn.optimizer.state_dict())
         self.scaler = copy.deepcopy(learn.scaler.state_dict()) if learn.scaler is not None else None
-        self.chance = (random.getstate(), np.random.get_state(), torch.get_rng_state())
-        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        self.chance = ChanceState.now()
         self.epochs = [getattr(loader, "epoch", None) for loader in learn.dls.loaders]
         generators = [getattr(loader, "generator", None) for loader in learn.dls.loaders]
         self.generators = [(each, each.get_state()) for each in generators if isinstance(each, torch.Generator)]
@@ -218,11 +217,7 @@ class _Kept:
         learn.optimizer.load_state_dict(self.optimizer)
         if learn.scaler is not None and self.scaler is not None:
             learn.scaler.load_state_dict(self.scaler)
-        random.setstate(self.chance[0])
-        np.random.set_state(self.chance[1])
-        torch.set_rng_state(self.chance[2])
-        if self.cuda is not None:
-            torch.cuda.set_rng_state_all(self.cuda)
+        self.chance.restore()
         for loader, epoch in zip(learn.dls.loaders, self.epochs, strict=True):
             if epoch is not None:
                 loader.epoch = epoch

@@ -29,7 +29,8 @@ class Recorder(Callback):
     """Keep losses, learning rates and metrics.
 
     `values` holds a row an epoch (train loss, validation loss, metrics), `losses` the smoothed loss of each training
-    batch since the last fit began, `lrs` the head's learning rate of each; `history` is a data frame of all fits.
+    batch since the last fit began, `lrs` the head's learning rate of each; `history` is a data frame of all fits, which
+    `n_fits` counts.
     """
 
     order = 50
@@ -49,7 +50,7 @@ class Recorder(Callback):
         self._validated: list[float] = []
         self._started = 0.0
         self._smooth, self._n_smooth = 0.0, 0
-        self._n_fits = 0
+        self.n_fits = 0
 
     @property
     def metric_names(self) -> L[str]:
@@ -70,7 +71,7 @@ class Recorder(Callback):
         self.lrs = self.hps["lr"]
         self._pending, self._smooth, self._n_smooth = [], 0.0, 0
         self.log, self._started = [], time.perf_counter()
-        self._n_fits += 1
+        self.n_fits += 1
 
     def before_epoch(self) -> None:
         self._started = time.perf_counter()
@@ -134,13 +135,39 @@ class Recorder(Callback):
         self.final_record = L(self.log)
         names = self.metric_names[1:-1]
         numbers = dict(zip(names, self.log, strict=False))
-        self.rows.append({"fit": self._n_fits, "epoch": self.learn.epoch, **numbers, "time": round(seconds, 2)})
+        self.rows.append({"fit": self.n_fits, "epoch": self.learn.epoch, **numbers, "time": round(seconds, 2)})
         self.log = []
 
     def after_fit(self) -> None:
         self.smooth_loss()
         if self.losses:
             self.hps = {name: values for name, values in self.hps.items() if not all(math.isnan(v) for v in values)}
+
+    def state_dict(self) -> dict[str, Any]:
+        self.smooth_loss()
+        numbers = {"losses": self.losses, "raw_losses": self.raw_losses}
+        return {
+            "values": [list(row) for row in self.values],
+            "final_record": list(self.final_record),
+            "log": list(self.log),
+            "iters": list(self.iters),
+            "rows": [dict(row) for row in self.rows],
+            "smooth": [self._smooth, self._n_smooth],
+            "n_fits": self.n_fits,
+            "seconds": time.perf_counter() - self._started,
+            # a number a batch: too many for JSON
+            **{name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()},
+            "hps": {name: torch.tensor(values, dtype=torch.float64) for name, values in self.hps.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.values, self.final_record = L(L(row) for row in state["values"]), L(state["final_record"])
+        self.log, self.iters, self.rows = state["log"], state["iters"], state["rows"]
+        self.losses, self.raw_losses = state["losses"].tolist(), state["raw_losses"].tolist()
+        self.hps = {name: values.tolist() for name, values in state["hps"].items()}
+        self.lrs = self.hps["lr"]
+        (self._smooth, self._n_smooth), self.n_fits = state["smooth"], state["n_fits"]
+        self._pending, self._started = [], time.perf_counter() - state["seconds"]
 
     def rates(self) -> list[float]:
         """Return the learning rate of each layer group now."""

@@ -1,0 +1,97 @@
+"""Fingerprints of data: after reading it you know how a resumed run notices that its data are no longer the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.data.dataset import Datasets, Rows
+
+if TYPE_CHECKING:
+    from flambeau.data.data_loaders import DataLoaders
+
+MOST_LOOKED_AT = 10_000  # items whose contents (a file's size, a row of a tensor) are looked at, evenly spread
+HALVES = ("training", "validation")
+
+
+def fingerprint(dls: DataLoaders) -> dict[str, Any]:
+    """Return, for each half of the data, how many items it has and a digest of which items in which order; and the classes.
+
+    The digest holds the files' names (from `dls.path` on, so that the folder may move) and sizes, a table's rows, or a
+    tensor's numbers; of very many items only some. Data sets of other kinds are told apart by their length alone.
+    """
+    halves = {}
+    for place, loader in enumerate(dls.loaders):
+        name = HALVES[place] if place < len(HALVES) else f"half {place}"
+        dataset = getattr(loader, "dataset", loader)
+        digest = hashlib.sha256()
+        for part in _parts(dataset, dls.path):
+            digest.update(part)
+        halves[name] = {"n": len(dataset), "sha256": digest.hexdigest()}
+    vocab = getattr(getattr(dls.train, "dataset", None), "vocab", None) if _has_vocab(dls) else None
+    return {**halves, "classes": None if vocab is None else str(list(vocab))}
+
+
+def _has_vocab(dls: DataLoaders) -> bool:
+    try:
+        return dls.vocab is not None
+    except ValueError:
+        return False
+
+
+def _parts(dataset: Any, root: pathlib.Path) -> Iterable[bytes]:
+    if isinstance(dataset, Datasets):
+        yield from _item_parts(dataset, root)
+    elif isinstance(dataset, torch.utils.data.TensorDataset):
+        for tensor in dataset.tensors:
+            yield _number_bytes(tensor[_spread(len(tensor))])
+    elif isinstance(dataset, list | tuple):
+        for place in _spread(len(dataset)):
+            yield from _value_parts(dataset[place])
+
+
+def _item_parts(dataset: Datasets, root: pathlib.Path) -> Iterable[bytes]:
+    indices = dataset.indices
+    if isinstance(dataset.items, Rows):
+        import pandas as pd
+
+        yield pd.util.hash_pandas_object(dataset.items.frame.iloc[list(indices)].astype(str)).to_numpy().tobytes()
+        return
+    sizes_of = set(_spread(len(indices)))
+    for place, index in enumerate(indices):
+        item = dataset.items[index]
+        if isinstance(item, pathlib.PurePath):
+            yield (os.path.relpath(item, root) if item.is_absolute() else str(item)).encode()
+            if place in sizes_of and os.path.exists(item):
+                yield os.path.getsize(item).to_bytes(8, "little")
+        else:
+            yield from _value_parts(item)
+
+
+def _value_parts(value: Any) -> Iterable[bytes]:
+    if isinstance(value, Tensor):
+        yield _number_bytes(value)
+    elif isinstance(value, np.ndarray):
+        yield value.tobytes() if value.dtype != object else str(value.tolist()).encode()
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _value_parts(part)
+    elif isinstance(value, str | bytes | int | float | bool | None):
+        yield repr(value).encode()
+    else:
+        yield type(value).__name__.encode()  # its repr may hold an address, which changes from run to run
+
+
+def _number_bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _spread(n: int) -> Sequence[int]:
+    return range(n) if n <= MOST_LOOKED_AT else np.linspace(0, n - 1, MOST_LOOKED_AT).astype(int).tolist()

@@ -1,0 +1,130 @@
+"""Checkpoints of a run: after reading it you know when a training is kept, and when a resumed one takes it up.
+
+`fit(..., checkpoint=True)` keeps the run after each epoch, `checkpoint=100` also after each hundred batches, in one file
+that always holds a whole run. `resume=True` goes on from it. What a run consists of is told in train/resume.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flambeau.data.fingerprint import fingerprint
+from flambeau.data.loaders import DataLoader
+from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.paths import Path
+from flambeau.nn.optimizers import get_hyper
+from flambeau.train.callback import Callback
+from flambeau.train.callbacks.schedule import ParamScheduler
+from flambeau.train.checkpoint import checkpoint_path
+from flambeau.train.resume import KeptRun, LoadersChance, Position, read_run, require_same, restore_run, save_run
+from flambeau.train.run_record import write_run_record
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+FILE = "checkpoint"
+LOOKED_AT = 8  # points at which schedules are compared
+
+
+class Checkpointing(Callback):
+    """Keep the whole run after each epoch, and after each `every` training batches where that is given.
+
+    Made by `fit` and its siblings; the file is `path/model_dir/checkpoint.safetensors`.
+
+    Raises:
+        ArgumentError: `every` counts no batches.
+    """
+
+    order = 100  # behind all others, so that what is kept is what they leave
+
+    def __init__(self, every: int | None = None, resume: bool = False) -> None:
+        if every is not None and (not isinstance(every, int) or every < 1):
+            raise ArgumentError(
+                f"checkpoint is True (after each epoch) or a number of training batches, 1 or more; got {every!r}."
+            )
+        self.every, self.resume = every, resume
+        self.kept: KeptRun | None = None
+
+    def begin(self, learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs: Sequence[Callback]) -> int | None:
+        """Look for a run to go on with; return the epoch to begin with, or None where this fit lies behind it.
+
+        Raises:
+            ExportError: the checkpoint is damaged.
+            ArgumentError: it belongs to a run with other settings or other data.
+        """
+        self.path: Path = checkpoint_path(learn, FILE)
+        self.settings = _settings(learn, n_epoch, rates, wd, cbs)
+        self.data = fingerprint(learn.dls)
+        this = learn.recorder.n_fits + 1
+        if not self.resume:
+            return 0
+        if not self.path.exists():
+            print(f"There is no checkpoint {self.path} yet: training begins anew.")
+            return 0
+        kept = read_run(self.path)
+        if kept.position.fit < this:
+            return 0  # of the fit before this one, and taken up by it
+        if kept.position.fit > this:
+            learn.recorder.n_fits += 1
+            print(f"Fit {this} was done in the run that is resumed.")
+            return None
+        require_same(kept, self.settings, self.data)
+        self.kept = kept
+        what = "Resuming" if kept.position.epoch < n_epoch else "Nothing is left to train"
+        print(f"{what}: {self.path} stands at {kept.position} of {n_epoch} epochs.")
+        return kept.position.epoch
+
+    def before_fit(self) -> None:
+        if self.kept is not None and self.kept.position.batch == 0:
+            self._take_up(self.kept)
+
+    def before_train(self) -> None:
+        self.epoch_start = LoadersChance.now(self.learn.dls.loaders) if self._is_foreign() else None
+        if self.kept is not None:
+            self._take_up(self.kept)
+
+    def _is_foreign(self) -> bool:
+        return not isinstance(self.learn.dls.train, DataLoader)
+
+    def _take_up(self, kept: KeptRun) -> None:
+        self.kept = None
+        restore_run(self.learn, kept)
+        if kept.position.batch and self._is_foreign():
+            self.epoch_start = LoadersChance.of_tensors(kept.part("epoch_start."))
+
+    def after_batch(self) -> None:
+        learn = self.learn
+        if learn.training and self.every is not None and (learn.iter + 1) % self.every == 0:
+            self._keep(Position(learn.recorder.n_fits, learn.epoch, learn.iter + 1))
+
+    def after_epoch(self) -> None:
+        self._keep(Position(self.learn.recorder.n_fits, self.learn.epoch + 1, 0))
+
+    def _keep(self, position: Position) -> None:
+        save_run(self.learn, self.path, position, self.settings, self.data, self.epoch_start)
+        write_run_record(self.learn, self.path, self.data)
+
+
+def _settings(learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs: Sequence[Callback]) -> dict[str, Any]:
+    """Return what must be the same in a resumed run, as plain values."""
+    schedules = {
+        f"schedule of {name}": [_plain(schedule(place / LOOKED_AT)) for place in range(LOOKED_AT + 1)]
+        for cb in cbs
+        if isinstance(cb, ParamScheduler)
+        for name, schedule in cb.scheds.items()
+    }
+    trained = sum(p.numel() for p in learn.model.parameters() if p.requires_grad)
+    return {
+        "n_epoch": n_epoch,
+        "lr": [float(rate) for rate in rates],
+        "wd": get_hyper(learn.optimizer, "wd") if wd is None else wd,
+        "bs": learn.dls.bs,
+        "batches an epoch": len(learn.dls.train),
+        "parameters that learn": trained,
+        **schedules,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return [float(part) for part in value] if hasattr(value, "__iter__") else float(value)

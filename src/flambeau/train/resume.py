@@ -1,0 +1,280 @@
+"""Resuming: after reading it you know what a training run consists of, and how one that was broken off goes on.
+
+A run is more than weights: the optimizer's memory, the streams of chance, the order of the items and the place in it,
+what the callbacks have counted, and gradients that wait for a step. With all of it a resumed run ends, on the CPU, with
+the very numbers of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flambeau.data.loaders import DataLoader
+from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.paths import Path
+from flambeau.foundation.seeds import ChanceState
+from flambeau.foundation.show_install import installed_versions
+from flambeau.train.callback import Callback
+from flambeau.train.checkpoint import (
+    load_state,
+    optimizer_parts,
+    read_tensors,
+    restore_optimizer,
+    write_tensors,
+)
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+FORMAT, FORMAT_VERSION = "flambeau-run", 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: in which fit of its learner (from 1), epoch (from 0) and after how many batches of it."""
+
+    fit: int
+    epoch: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"fit {self.fit}, epoch {self.epoch}" + (f", batch {self.batch}" if self.batch else "")
+
+
+@dataclass
+class KeptRun:
+    """A run as it was read from a file."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    header: dict[str, Any]
+
+    @property
+    def position(self) -> Position:
+        """Where the run stood."""
+        return Position(**self.header["position"])
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors under a prefix, by the rest of their names."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+def save_run(
+    learn: Learner,
+    path: Path,
+    position: Position,
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any],
+    epoch_start: LoadersChance | None,
+) -> None:
+    """Write all of a run to one file, whole or not at all.
+
+    `epoch_start` is where chance stood when this epoch's training began: a foreign loader is replayed from there.
+
+    Raises:
+        ExportError: a callback's state is neither plain values nor tensors.
+        OSError: the file cannot be written; the earlier one stays.
+    """
+    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    memory, optimizer = optimizer_parts(learn.optimizer)
+    tensors |= memory
+    for name, parameter in learn.model.named_parameters():
+        if parameter.grad is not None:  # gradients that are still being accumulated
+            tensors[f"gradient.{name}"] = parameter.grad
+    now = LoadersChance.now(learn.dls.loaders)
+    for prefix, chance in (("chance", now), ("epoch_start", epoch_start)):
+        if chance is not None:
+            tensors |= {f"{prefix}.{name}": value for name, value in chance.as_tensors().items()}
+    callbacks = {name: _packed(cb.state_dict(), f"callback.{name}", tensors) for name, cb in named(learn.cbs)}
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": {"python": platform.python_version(), **installed_versions()},
+        "position": asdict(position),
+        "train_iter": learn.train_iter,
+        "settings": settings,
+        "data": data,
+        "optimizer": optimizer,
+        "scaler": learn.scaler.state_dict() if learn.scaler is not None else None,
+        "loaders": [_loader_state(loader) for loader in learn.dls.loaders],
+        "callbacks": {name: state for name, state in callbacks.items() if state},
+    }
+    write_tensors(path, tensors, header)
+
+
+def read_run(path: Path) -> KeptRun:
+    """Return the run that a file holds.
+
+    Raises:
+        ExportError: the file is damaged, or something else.
+    """
+    tensors, header = read_tensors(path, FORMAT)
+    try:
+        return KeptRun(path, tensors, {**header, "position": asdict(Position(**header["position"]))})
+    except (KeyError, TypeError) as error:
+        raise ExportError(f"{path} holds no position to go on from ({error!r}). Delete it to begin anew.") from error
+
+
+def require_same(kept: KeptRun, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Check that this is the run which was broken off.
+
+    Raises:
+        ArgumentError: its settings or its data are others; each difference is named.
+    """
+    other = _differences(kept.header["settings"], settings)
+    if other:
+        raise ArgumentError(
+            f"resume=True goes on with the run in {kept.path}, and its settings were others: {other}. Set them back, "
+            "or begin anew with resume=False (which replaces the file)."
+        )
+    other = _differences(kept.header["data"], data)
+    if other:
+        raise ArgumentError(
+            f"resume=True goes on with the run in {kept.path}, and its data were others: {other}. A split without a "
+            "seed differs from run to run: pass seed= to the loaders, or call set_seed first. Or begin anew with "
+            "resume=False (which replaces the file)."
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    told = []
+    for name in now:
+        old, new = before.get(name), now[name]
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("n") != new.get("n"):
+            told.append(f"{old.get('n')} {name} items then, {new.get('n')} now")
+        elif isinstance(old, Mapping) and isinstance(new, Mapping) and "sha256" in new:
+            told.append(f"other {name} items, or in another order (as many: {new.get('n')})")
+        else:
+            told.append(f"{name} {old!r:.80} then, {new!r:.80} now")
+    return "; ".join(told)
+
+
+def restore_run(learn: Learner, kept: KeptRun) -> None:
+    """Put a run back into its learner, and see to it that the loop goes on where it stood.
+
+    Raises:
+        ExportError: the model or the optimizer is another; the layers that differ are named.
+    """
+    source = str(kept.path)
+    load_state(learn.model, kept.part("model."), strict=True, source=source)
+    if not restore_optimizer(learn, kept.tensors, kept.header["optimizer"], source):
+        raise ExportError(f"The optimizer of {source} was another, or other layers were frozen; make the same one.")
+    gradients = kept.part("gradient.")
+    for name, parameter in learn.model.named_parameters():
+        parameter.grad = gradients[name].to(parameter.device) if name in gradients else None
+    if learn.scaler is not None and kept.header["scaler"] is not None:
+        learn.scaler.load_state_dict(kept.header["scaler"])
+    learn.train_iter = kept.header["train_iter"]
+    states = dict(kept.header["callbacks"])
+    for name, cb in named(learn.cbs):
+        if name in states:
+            cb.load_state_dict(_unpacked(states.pop(name), kept.tensors))
+    if states:
+        print(f"The run had callbacks that this one has not: {', '.join(states)}.")
+    for loader, state in zip(learn.dls.loaders, kept.header["loaders"], strict=True):
+        if isinstance(loader, DataLoader) and state is not None:
+            loader.go_to(**state)
+    now = LoadersChance.of_tensors(kept.part("chance."))
+    if kept.position.batch == 0:
+        now.restore(learn.dls.loaders)
+        return
+    loader, n_done = learn.dls.train, kept.position.batch
+    if isinstance(loader, DataLoader):
+        loader.go_to(loader.maker.seed, loader.epoch - 1)  # counted at the epoch's start
+        now.restore(learn.dls.loaders)
+        learn.rest = n_done, loader.batches(n_done)
+    else:
+        began = LoadersChance.of_tensors(kept.part("epoch_start."))
+        learn.rest = n_done, _replayed(learn.dls.loaders, n_done, began, now)
+
+
+def _replayed(loaders: Sequence[Any], n_done: int, began: LoadersChance, now: LoadersChance) -> Iterator[Any]:
+    """Yield what is left of an epoch of a foreign loader, which cannot begin in the middle: its batches are made again."""
+    began.restore(loaders)
+    batches = iter(loaders[0])
+    for _ in range(n_done):
+        next(batches)
+    now.restore(loaders)
+    yield from batches
+
+
+@dataclass(frozen=True)
+class LoadersChance:
+    """The streams of chance, with those that plain torch loaders and their samplers have of their own."""
+
+    chance: ChanceState
+    generators: tuple[Tensor, ...]
+
+    @classmethod
+    def now(cls, loaders: Sequence[Any]) -> LoadersChance:
+        """Return the states of this moment."""
+        return cls(ChanceState.now(), tuple(generator.get_state() for generator in generators_of(loaders)))
+
+    def restore(self, loaders: Sequence[Any]) -> None:
+        """Put all streams back to where they stood."""
+        self.chance.restore()
+        for generator, state in zip(generators_of(loaders), self.generators, strict=False):
+            generator.set_state(state)
+
+    def as_tensors(self) -> dict[str, Tensor]:
+        """Return the states as tensors, to be kept in a file."""
+        return self.chance.as_tensors() | {f"generators.{n}": state for n, state in enumerate(self.generators)}
+
+    @classmethod
+    def of_tensors(cls, kept: Mapping[str, Tensor]) -> LoadersChance:
+        """Return the states that `as_tensors` wrote down."""
+        n = sum(name.startswith("generators.") for name in kept)
+        return cls(ChanceState.of_tensors(kept), tuple(kept[f"generators.{place}"] for place in range(n)))
+
+
+def generators_of(loaders: Sequence[Any]) -> list[torch.Generator]:
+    """Return the generators that plain torch loaders and their samplers draw from, each once."""
+    owners = [owner for loader in loaders for owner in (loader, getattr(loader, "sampler", None))]
+    found = [getattr(owner, "generator", None) for owner in owners]
+    return list(dict.fromkeys(each for each in found if isinstance(each, torch.Generator)))
+
+
+def _loader_state(loader: Any) -> dict[str, int] | None:
+    return {"seed": loader.maker.seed, "epoch": loader.epoch} if isinstance(loader, DataLoader) else None
+
+
+def named(cbs: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Yield the callbacks with a name of its own for each: the second of a kind is `name-2`."""
+    seen: Counter[str] = Counter()
+    for cb in cbs:
+        seen[cb.name] += 1
+        yield (cb.name if seen[cb.name] == 1 else f"{cb.name}-{seen[cb.name]}"), cb
+
+
+TENSOR = "tensor in this file"
+
+
+def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a state as JSON has it; its tensors go into `tensors` and leave their name."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {TENSOR: name}
+    if isinstance(value, Mapping):
+        return {str(key): _packed(part, f"{name}.{key}", tensors) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_packed(part, f"{name}.{place}", tensors) for place, part in enumerate(value)]
+    return value
+
+
+def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, Mapping):
+        if TENSOR in value:
+            return tensors[value[TENSOR]]
+        return {key: _unpacked(part, tensors) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_unpacked(part, tensors) for part in value]
+    return value
