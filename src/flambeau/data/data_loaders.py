@@ -272,6 +272,12 @@ class DataLoaders:
         """Send the batches to the first GPU."""
         return self.to("cuda")
 
+    def stop_workers(self) -> None:
+        """End all worker processes; the next epoch starts new ones."""
+        for loader in self.loaders:
+            if isinstance(loader, DataLoader):
+                loader.stop_workers()
+
     # new items
 
     def test_dl(self, items: Any, with_labels: bool = False, bs: int | None = None, **changes: Any) -> DataLoader:

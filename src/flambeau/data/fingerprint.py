@@ -22,7 +22,7 @@ HALVES = ("training", "validation")
 
 
 def fingerprint(dls: DataLoaders) -> dict[str, Any]:
-    """Return, for each half of the data, how many items it has and a digest of which items in which order; and the classes.
+    """Return how many items each half of the data has, a digest of which they are, in their order, and the classes.
 
     The digest holds the files' names (from `dls.path` on, so that the folder may move) and sizes, a table's rows, or a
     tensor's numbers; of very many items only some. Data sets of other kinds are told apart by their length alone.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -171,6 +171,7 @@ class _Workers:
 
     def __init__(self, maker: BatchMaker, n_workers: int, method: str, pin_memory: bool) -> None:
         self.requests = _Requests()
+        self.round: Generator[Batch, None, None] | None = None
         self.loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(
             _WorkerSource(maker),
             batch_size=None,
@@ -184,11 +185,15 @@ class _Workers:
         )
 
     def batches(self, index_batches: Iterator[list[int]], epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch.
+        """Return the batches of an epoch.
 
         Raises:
             FlambeauError: what a worker ran into, or that another epoch was begun before this one was done.
         """
+        self.round = self._round(index_batches, epoch)
+        return self.round
+
+    def _round(self, index_batches: Iterator[list[int]], epoch: int) -> Generator[Batch, None, None]:
         requests = ((epoch, indices) for indices in index_batches)
         self.requests.coming = requests
         assert self.loader is not None
@@ -203,7 +208,9 @@ class _Workers:
             yield batch
 
     def stop(self) -> None:
-        """End the processes: torch does so when its loader is let go."""
+        """End the processes: torch does so when its loader and the round it serves are let go."""
+        if self.round is not None:
+            self.round.close()
         self.loader = None
 
 
@@ -411,16 +418,14 @@ class DataLoader:
                 maker.dataset = maker.dataset.with_values_read()
             pin_memory = self.pin_memory if self.pin_memory is not None else self.device.type == "cuda"
             self._workers = _Workers(maker, workers, method, pin_memory)
-        serving = self._workers
         try:
-            for batch in serving.batches(index_batches, epoch):
+            for batch in self._workers.batches(index_batches, epoch):
                 if kept is not None and batch.indices is not None:
                     kept.keep(batch, batch.indices)
                 yield batch
         except Exception as error:
             # at once: where the error's traceback is the last to hold them, each process is waited for five seconds
-            serving.stop()
-            self._workers = None
+            self.stop_workers()
             if isinstance(error, FlambeauError) or "pickle" not in f"{type(error).__name__} {error}".lower():
                 raise
             raise ArgumentError(
@@ -571,6 +576,12 @@ class DataLoader:
             return show_samples(samples, self._kinds_of(made[0]), max_n=max_n, **options)
         batch = b if b is not None else self.one_batch()
         return show_samples(self._samples_of(batch, max_n), self._kinds_of(batch), max_n=max_n, **options)
+
+    def stop_workers(self) -> None:
+        """End the worker processes, if there are any; the next epoch starts new ones."""
+        if self._workers is not None:
+            self._workers.stop()
+            self._workers = None
 
     def __repr__(self) -> str:
         half = "training" if self.training else "validation"

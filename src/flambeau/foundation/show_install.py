@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 
 LIBRARIES = (
@@ -20,6 +21,7 @@ def _version(library: str) -> str | None:
         return None
 
 
+@cache
 def installed_versions() -> dict[str, str]:
     """Return the versions of the libraries that matter to flambeau, of those that are installed."""
     return {library: version for library in LIBRARIES if (version := _version(library))}

@@ -33,6 +33,7 @@ from flambeau.train.recipe import (
     rebuild_model,
     rebuild_part,
 )
+from flambeau.train.run_record import write_run_record
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -42,6 +43,8 @@ FORMAT, FORMAT_VERSION = "flambeau-export", 1
 
 def export(learn: Learner, fname: str | AnyPath) -> Path:
     """Write what predicting needs to one file under the learner's path; say what the file cannot carry.
+
+    The record of the training is written beside it: see train/run_record.py.
 
     Raises:
         ExportError: the loaders do not know how an item becomes a sample.
@@ -73,6 +76,7 @@ def export(learn: Learner, fname: str | AnyPath) -> Path:
     path = Path(fname)
     path = path if path.is_absolute() else learn.path / path
     written = write_tensors(path, {f"model.{k}": v for k, v in learn.model.state_dict().items()}, header)
+    write_run_record(learn, written)
     for line in _left_out(header):
         print(line)
     return written

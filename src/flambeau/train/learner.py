@@ -270,6 +270,9 @@ class Learner(Loop):
         with self.added_cbs(cbs):
             try:
                 self.fit_epochs(n_epoch, start_epoch)
+            except BaseException:
+                self.dls.stop_workers()  # the traceback would keep them, and their pictures, alive
+                raise
             finally:
                 self.optimizer.zero_grad()
                 self.model.eval()
@@ -317,7 +320,8 @@ class Learner(Loop):
             "lr": combined_cos(pct_start, low, peaks, final),
             "mom": combined_cos(pct_start, *(moms or self.moms)),
         }
-        self.fit(n_epoch, peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
+        cbs = [*_listed(cbs), ParamScheduler(scheds)]
+        self.fit(n_epoch, peaks, wd, cbs, reset_opt, start_epoch, checkpoint, resume)
 
     def fit_flat_cos(
         self,
@@ -336,7 +340,8 @@ class Learner(Loop):
         rates = spread(self.lr if lr is None else lr, self._n_groups())
         final = [rate / div_final for rate in rates]
         scheds = {"lr": combine_scheds([pct_start, 1 - pct_start], [SchedNo(rates, rates), SchedCos(rates, final)])}
-        self.fit(n_epoch, rates, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
+        cbs = [*_listed(cbs), ParamScheduler(scheds)]
+        self.fit(n_epoch, rates, wd, cbs, reset_opt, start_epoch, checkpoint, resume)
 
     def fit_sgdr(
         self,
@@ -365,7 +370,8 @@ class Learner(Loop):
         peaks = spread(self.lr if lr_max is None else lr_max, self._n_groups())
         falling = [SchedCos(peaks, [0.0] * len(peaks)) for _ in lengths]
         scheds = {"lr": combine_scheds([length / sum(lengths) for length in lengths], falling)}
-        self.fit(sum(lengths), peaks, wd, [*_listed(cbs), ParamScheduler(scheds)], reset_opt, start_epoch, checkpoint, resume)
+        cbs = [*_listed(cbs), ParamScheduler(scheds)]
+        self.fit(sum(lengths), peaks, wd, cbs, reset_opt, start_epoch, checkpoint, resume)
 
     def fine_tune(
         self,

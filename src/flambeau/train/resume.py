@@ -198,7 +198,7 @@ def restore_run(learn: Learner, kept: KeptRun) -> None:
 
 
 def _replayed(loaders: Sequence[Any], n_done: int, began: LoadersChance, now: LoadersChance) -> Iterator[Any]:
-    """Yield what is left of an epoch of a foreign loader, which cannot begin in the middle: its batches are made again."""
+    """Yield what is left of an epoch of a foreign loader: it cannot begin in the middle, so all is made again."""
     began.restore(loaders)
     batches = iter(loaders[0])
     for _ in range(n_done):

@@ -1,7 +1,7 @@
-"""Run records: after reading it you know what to write down so that someone can tell, a year on, how a model was made.
+"""Run records: after reading it you know what to write down so that one can tell, a year on, how a model was made.
 
-Beside each checkpoint and each export lies a `<its name>.run.json`: the code's versions and commit, a fingerprint of the
-data, the settings, the machine, and the history of all epochs.
+Beside each checkpoint and each export lies a `<its name>.run.json`: the code's versions and commit, a fingerprint of
+the data, the settings, the machine, and the history of all epochs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def settings(learn: Learner) -> dict[str, Any]:
     }
 
 
+@cache
 def commit_of(folder: str) -> str | None:
     """Return the git commit of a folder, with a mark where files differ from it; None outside git."""
     try:

@@ -1,7 +1,7 @@
 """Checkpoints of a run: after reading it you know when a training is kept, and when a resumed one takes it up.
 
-`fit(..., checkpoint=True)` keeps the run after each epoch, `checkpoint=100` also after each hundred batches, in one file
-that always holds a whole run. `resume=True` goes on from it. What a run consists of is told in train/resume.py.
+`fit(..., checkpoint=True)` keeps the run after each epoch, `checkpoint=100` also after each hundred batches, in one
+file that always holds a whole run. `resume=True` goes on from it. What a run consists of is told in train/resume.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Checkpointing(Callback):
         self.every, self.resume = every, resume
         self.kept: KeptRun | None = None
 
-    def begin(self, learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs: Sequence[Callback]) -> int | None:
+    def begin(
+        self, learn: Learner, n_epoch: int, rates: Sequence[float], wd: float | None, cbs: Sequence[Callback]
+    ) -> int | None:
         """Look for a run to go on with; return the epoch to begin with, or None where this fit lies behind it.
 
         Raises:

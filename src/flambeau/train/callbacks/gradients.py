@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from flambeau.foundation.errors import ArgumentError
@@ -32,6 +34,12 @@ class GradientAccumulation(Callback):
     def before_train(self) -> None:
         self.n_items = self.n_batches = 0
         self.learn.optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_items": self.n_items, "n_batches": self.n_batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.n_items, self.n_batches = state["n_items"], state["n_batches"]
 
     def before_backward(self) -> None:
         # a sum over items, so that batches of any size add up; divided by a fixed number to stay near the loss
