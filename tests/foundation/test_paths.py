@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import pickle
+import time
 
 import pytest
 
@@ -84,6 +85,17 @@ def test_a_write_that_ends_well_replaces_the_file(tmp_path):
     assert target.read_bytes() == "né".encode()
     assert target.stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_remains_of_killed_writes_go_after_an_hour(tmp_path):
+    old, young, other = (tmp_path / name for name in (".a[1].0123abcd.tmp", ".a[1].4567abcd.tmp", ".b.0123abcd.tmp"))
+    for path in (old, young, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (0, time.time() - 3700))
+    with atomic_write(tmp_path / "a[1]", "w") as file:
+        file.write("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young.name, other.name, "a[1]"]
 
 
 def test_a_write_into_no_folder_names_the_path(tmp_path):

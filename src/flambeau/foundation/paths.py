@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pathlib
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from flambeau.foundation.errors import unknown_name
 from flambeau.foundation.lists import L, listify
+
+SECONDS_TILL_REMAINS_GO = 3600
 
 if TYPE_CHECKING:
     _SystemPath = pathlib.Path
@@ -76,11 +80,20 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
+def _remove_remains(folder: str, name: str) -> None:
+    """Remove the half files of killed processes; a younger one may be another process's, still at work."""
+    for path in pathlib.Path(folder).glob(f".{glob.escape(name)}.????????.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - path.stat().st_mtime > SECONDS_TILL_REMAINS_GO:
+                path.unlink()
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` when the `with` ends well, whole or not at all.
 
-    Whatever fails, an earlier file stays as it was, no half file is left, and the error names `path`.
+    Whatever fails, an earlier file stays as it was, no half file is left, and the error names `path`. What a killed
+    process left beside it is removed by the next write, an hour later at the earliest.
     """
     if encoding is None and "b" not in mode:
         encoding = "utf-8"
@@ -88,6 +101,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str |
     folder, name = os.path.split(target)
     beside = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        _remove_remains(folder, name)
         with open(beside, mode.replace("w", "x"), encoding=encoding) as file:
             yield file
             file.flush()
