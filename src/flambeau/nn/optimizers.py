@@ -177,3 +177,16 @@ def get_hyper(optimizer: Optimizer, name: str) -> list[float]:
         if layer_group not in found or (name == "wd" and group.get("decayed", True)):
             found[layer_group] = _read(group, name)
     return [found[layer_group] for layer_group in sorted(found)]
+
+
+@torch.no_grad()
+def match_layouts(optimizer: Optimizer) -> None:
+    """Lay each state of the optimizer out in memory as its parameter is.
+
+    torch's fused steps walk through parameter, gradient and state in the order of memory. Where a parameter is channels
+    last and its state is not, they mix up the numbers without a word (seen with torch 2.15 on the CPU).
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

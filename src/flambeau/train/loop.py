@@ -77,6 +77,7 @@ class Loop:
     n_iter: int = 0
     train_iter: int = 0
     pct_train: float = 0.0
+    completed: bool = False  # whether the last fit came to an end of its own, or by a Cancel exception
 
     def __init__(self, cbs: Sequence[Callback]) -> None:
         self.cbs: list[Callback] = list(cbs)
@@ -89,9 +90,11 @@ class Loop:
         """Train for `n_epoch` epochs in all, beginning with `start_epoch`."""
         self.n_epoch, self.epoch = n_epoch, start_epoch
         self.train_iter, self.pct_train = 0, start_epoch / max(n_epoch, 1)
+        self.completed = False
         self.plan_events()
         try:
             self.stage("fit", lambda: self._epochs(start_epoch), after=False)
+            self.completed = True
         finally:
             self._end_fit()
 
