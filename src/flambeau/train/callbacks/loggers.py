@@ -101,40 +101,40 @@ class RunLogger(Callback):
     """
 
     order = 62
+    run_valid = False
     run_lr_find = False
 
     def __init__(self, every: int) -> None:
         if not isinstance(every, int) or every < 1:
             raise ArgumentError(f"{type(self).__name__}(every=...) counts batches from 1 on, got {every!r}.")
         self.every = every
-        self.step = 0  # training batches, of all fits
-        self._n_logged = 0  # of the recorder's losses
+        self.step = 0  # training batches done, in all fits
+        self._pending: list[tuple[int, Any, float]] = []  # step, loss, rate
 
     @abstractmethod
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Write some numbers down."""
 
-    def before_fit(self) -> None:
-        self._n_logged = 0
+    def after_batch(self) -> None:
+        self.step += 1
+        if self.step % self.every == 0 and self.learn.loss is not None:
+            rate = float(self.learn.optimizer.param_groups[-1]["lr"])
+            self._pending.append((self.step, self.learn.loss.detach(), rate))
 
     def after_train(self) -> None:
-        recorder = self.learn.recorder
-        recorder.smooth_loss()
-        for place in range(self._n_logged, len(recorder.raw_losses)):
-            if self.step % self.every == 0:
-                self.log({"batch_loss": recorder.raw_losses[place], "lr": recorder.lrs[place]}, self.step)
-            self.step += 1
-        self._n_logged = len(recorder.raw_losses)
+        for step, loss, rate in self._pending:
+            self.log({"batch_loss": float(loss), "lr": rate}, step)
+        self._pending = []
 
     def after_epoch(self) -> None:
         row = self.learn.recorder.rows[-1]
         self.log({name: float(value) for name, value in row.items() if name != "fit"}, self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "n_logged": self._n_logged}
+        return {"step": self.step, "pending": [[step, float(loss), rate] for step, loss, rate in self._pending]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self._n_logged = state["step"], state["n_logged"]
+        self.step, self._pending = state["step"], [(step, loss, rate) for step, loss, rate in state["pending"]]
 
 
 class TensorBoardCallback(RunLogger):
@@ -152,7 +152,6 @@ class TensorBoardCallback(RunLogger):
         self.writer: Any = None
 
     def before_fit(self) -> None:
-        super().before_fit()
         self._open(None)
         settings = "\n".join(f"    {name}: {value}" for name, value in settings_of(self.learn).items())
         self.writer.add_text("settings", settings, self.step)
@@ -188,7 +187,7 @@ class TensorBoardCallback(RunLogger):
         if self.writer is not None:
             self.writer.close()
         self.log_dir = state["log_dir"]
-        self._open(purge_step=self.step)  # what was written after the checkpoint is shown no more
+        self._open(purge_step=self.step + 1)  # what was written after the checkpoint is shown no more
 
 
 class Track(RunLogger):
@@ -216,7 +215,6 @@ class Track(RunLogger):
         self._told_settings = False
 
     def before_fit(self) -> None:
-        super().before_fit()
         if self._told_settings:
             return
         self._told_settings = True  # once: trackers refuse other values later

@@ -72,6 +72,12 @@ class BatchMixer(Callback):
             mixed = mixed_loss(learn.loss_func, learn.loss, learn.pred, learn.yb, self._others, self._share)
             learn.loss = learn.loss_grad = mixed
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+
     @property
     def _name(self) -> str:
         return type(self).__name__
