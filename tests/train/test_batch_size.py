@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from resumed_fits import round_trip
 from small_learners import line_learner, sign_learner, sign_loaders
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.nn.optimizers import SGD
+from flambeau.train.callback import Callback
 from flambeau.train.callbacks.batch_size import AutoBatchSize, is_out_of_memory
 from flambeau.train.callbacks.gradients import GradientAccumulation
 from flambeau.train.learner import Learner
@@ -82,6 +84,21 @@ def test_accumulated_items_keep_the_steps_of_the_batch_that_did_not_fit() -> Non
             learn.fit(2, 0.1, cbs=[GradientAccumulation(32), AutoBatchSize()])
         found.append(weights(learn))
     assert torch.allclose(*found, atol=1e-6)
+
+
+def test_a_resumed_training_has_its_smaller_batches_from_the_start() -> None:
+    cb, other = AutoBatchSize(), AutoBatchSize()
+    first, second = hungry_learner(limit=8, bs=16, cbs=cb), hungry_learner(limit=4, bs=16, cbs=other)
+
+    class Resumes(Callback):
+        def before_fit(self) -> None:
+            other.load_state_dict(round_trip(cb.state_dict()))
+
+    with first.no_logging(), second.no_logging():
+        first.fit(1, 0.1)
+        with pytest.raises(TrainingError, match="Batches of 8, which fitted before"):
+            second.fit(1, 0.1, cbs=Resumes())
+    assert second.model.sizes == [8]
 
 
 def test_below_the_smallest_size_the_error_says_what_to_do() -> None:

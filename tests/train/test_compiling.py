@@ -11,8 +11,9 @@ from fashion import fashion_learner
 from small_learners import sign_learner, sign_loaders
 from torch import nn
 
-from flambeau.foundation.errors import MissingDependencyError
+from flambeau.foundation.errors import ArgumentError, MissingDependencyError
 from flambeau.nn.optimizers import SGD
+from flambeau.train.callbacks.activations import ActivationStats
 from flambeau.train.learner import Learner
 
 
@@ -43,6 +44,12 @@ def test_without_a_compiler_the_error_says_what_to_install(monkeypatch: pytest.M
     with pytest.raises(MissingDependencyError, match=r"CXX=nowhere\+\+ is none"):
         sign_learner().compile()
     sign_learner().compile(backend="eager")  # which writes no C++
+
+
+def test_statistics_of_layers_are_refused() -> None:
+    learn = sign_learner(cbs=ActivationStats()).compile(backend="eager")
+    with learn.no_logging(), pytest.raises(ArgumentError, match="cannot look into a compiled model"):
+        learn.fit(1, 1e-2)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 import pytest
 import torch
 from fashion import fashion_learner
-from resumed_fits import round_trip
 from small_learners import line_learner, sign_learner
 
 from flambeau.foundation.errors import ArgumentError
@@ -115,18 +114,6 @@ def test_the_rate_finder_puts_the_scale_back() -> None:
     learn.lr_find(end_lr=1e6, show_plot=False, stop_div=False)
     assert learn.scaler is not None
     assert learn.scaler.get_scale() == 1024
-
-
-def test_the_state_of_the_scale_goes_round() -> None:
-    before, after = line_learner(cbs=ScaledOnCPU()), line_learner(cbs=ScaledOnCPU())
-    with before.no_logging():
-        before.fit(1, 0.1)
-    before.scaler.update(64.0)
-    after.cbs[-1].load_state_dict(round_trip(before.cbs[-1].state_dict()))
-    assert after.scaler.get_scale() == 64
-    plain = line_learner().to_bf16().cbs[-1]
-    plain.load_state_dict(round_trip(plain.state_dict()))
-    assert plain.state_dict() == {}
 
 
 def test_real_pictures_are_learned_in_bfloat16() -> None:

@@ -46,6 +46,12 @@ def _fused(groups: list[dict[str, Any]]) -> bool:
     )
 
 
+def _keeping_layouts(optimizer: Optimizer) -> Optimizer:
+    """Let the optimizer lay out a state that it loads as its parameters are."""
+    optimizer.register_load_state_dict_post_hook(match_layouts)
+    return optimizer
+
+
 def Adam(
     params: Parameters,
     lr: float,
@@ -59,8 +65,9 @@ def Adam(
     groups = _as_groups(params)
     fused = _fused(groups)
     make = torch.optim.AdamW if decouple_wd else torch.optim.Adam
-    return make(
-        groups, lr=lr, betas=(mom, sqr_mom), eps=eps, weight_decay=wd, fused=fused, foreach=None if fused else True
+    foreach = None if fused else True
+    return _keeping_layouts(
+        make(groups, lr=lr, betas=(mom, sqr_mom), eps=eps, weight_decay=wd, fused=fused, foreach=foreach)
     )
 
 
@@ -71,7 +78,10 @@ def SGD(params: Parameters, lr: float, mom: float = 0.0, wd: float = 0.0) -> Opt
     """Make stochastic gradient descent, with momentum `mom`; `wd` adds `wd * weight` to the gradient."""
     groups = _as_groups(params)
     fused = _fused(groups)
-    return torch.optim.SGD(groups, lr=lr, momentum=mom, weight_decay=wd, fused=fused, foreach=None if fused else True)
+    foreach = None if fused else True
+    return _keeping_layouts(
+        torch.optim.SGD(groups, lr=lr, momentum=mom, weight_decay=wd, fused=fused, foreach=foreach)
+    )
 
 
 def RMSProp(
@@ -110,7 +120,7 @@ def OptimWrapper(params: Parameters, opt: type[Optimizer], lr: float | None = No
         raise ArgumentError(f"opt must be an optimizer class such as torch.optim.Adagrad, got {opt!r}.")
     if lr is not None:
         settings["lr"] = lr
-    return opt(_as_groups(params), **settings)
+    return _keeping_layouts(opt(_as_groups(params), **settings))
 
 
 def _write(optimizer: Optimizer, group: dict[str, Any], name: str, value: float) -> None:

@@ -52,6 +52,11 @@ class ActivationStats(Callback):
 
     def before_fit(self) -> None:
         self._forget()
+        if getattr(self.learn.model, "_compiled_call_impl", None) is not None:
+            raise ArgumentError(
+                "ActivationStats cannot look into a compiled model: its layers are not called one by one. Use it with "
+                "a learner that was not compiled."
+            )
         layers = [m for m in self.learn.model.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
         self.layers = list(self.modules) if self.modules is not None else layers
 

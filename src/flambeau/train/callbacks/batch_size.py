@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ class AutoBatchSize(Callback):
         if not isinstance(min_bs, int) or min_bs < 1:
             raise ArgumentError(f"AutoBatchSize(min_bs=...) is a number of items, 1 or more; got {min_bs!r}.")
         self.min_bs = min_bs
+        self._resumed = False
 
     def run(self, fit: Callable[[], None]) -> None:
         """Call `fit` until it does not run out of memory."""
@@ -41,7 +43,7 @@ class AutoBatchSize(Callback):
                     f"AutoBatchSize makes smaller batches with flambeau's DataLoader; a {type(loader).__name__} has "
                     "the batches it has. Make DataLoaders.from_dsets(...) of its data set."
                 )
-        before = Snapshot(self.learn)
+        before, self._resumed = Snapshot(self.learn), False
         while True:
             try:
                 return fit()
@@ -58,8 +60,23 @@ class AutoBatchSize(Callback):
             for loader in self.learn.dls.loaders:
                 loader.bs = min(loader.bs, bs)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"bs": [getattr(loader, "bs", None) for loader in self.learn.dls.loaders]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._resumed = True
+        for loader, bs in zip(self.learn.dls.loaders, state["bs"], strict=True):
+            loader.bs = bs
+        if self.learn.training:  # in the middle of an epoch
+            self.learn.n_iter = len(self.learn.dls.train)
+
     def _half(self, error: Exception) -> int:
         bs = int(self.learn.dl.bs)
+        if self._resumed:
+            raise TrainingError(
+                f"Batches of {bs}, which fitted before this training was resumed, do not fit now. Free some memory, or "
+                "begin the training anew."
+            ) from error
         if bs // 2 < self.min_bs:
             raise TrainingError(
                 f"Even batches of {bs} do not fit into memory. Use smaller pictures, a smaller model, or 16 bits "

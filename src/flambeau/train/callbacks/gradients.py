@@ -9,8 +9,6 @@ import torch
 from flambeau.foundation.errors import ArgumentError
 from flambeau.train.callback import Callback, CancelBatchException
 
-GRADIENT = "gradient."
-
 
 class GradientAccumulation(Callback):
     """Step only when `n_acc` items have been seen, or after each `accumulate` batches where that is given.
@@ -37,6 +35,12 @@ class GradientAccumulation(Callback):
         self.n_items = self.n_batches = 0
         self.learn.optimizer.zero_grad()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_items": self.n_items, "n_batches": self.n_batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.n_items, self.n_batches = state["n_items"], state["n_batches"]
+
     def before_backward(self) -> None:
         # a sum over items, so that batches of any size add up; divided by a fixed number to stay near the loss
         self.learn.loss_grad = self.learn.loss_grad * (self.learn.batch.n_items / self.n_acc)
@@ -50,18 +54,6 @@ class GradientAccumulation(Callback):
         gradients = [p.grad for p in self.learn.model.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, self.n_acc / self.n_items)
         self.n_items = self.n_batches = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts and, in the middle of a window, the gradients gathered so far."""
-        named = self.learn.model.named_parameters() if self.n_items else ()
-        gradients = {GRADIENT + name: p.grad.clone() for name, p in named if p.grad is not None}
-        return {"n_items": self.n_items, "n_batches": self.n_batches, **gradients}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.n_items, self.n_batches = state["n_items"], state["n_batches"]
-        for name, parameter in self.learn.model.named_parameters():
-            if GRADIENT + name in state:
-                parameter.grad = torch.empty_like(parameter).copy_(state[GRADIENT + name])
 
 
 class GradientClip(Callback):

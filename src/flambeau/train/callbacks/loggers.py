@@ -33,6 +33,7 @@ class CSVLogger(Callback):
 
     order = 62  # after the table is shown
     run_lr_find = False
+    first_process_only = True
 
     def __init__(self, fname: str | AnyPath = "history.csv", append: bool = False) -> None:
         self.fname, self.append = fname, append
@@ -103,6 +104,7 @@ class RunLogger(Callback):
     order = 62
     run_valid = False
     run_lr_find = False
+    first_process_only = True
 
     def __init__(self, every: int) -> None:
         if not isinstance(every, int) or every < 1:

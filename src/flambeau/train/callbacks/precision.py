@@ -59,13 +59,6 @@ class MixedPrecision(Callback):
             self.learn.scaler.update()
             self._unscaled = False
 
-    def state_dict(self) -> dict[str, Any]:
-        return {} if self.learn.scaler is None else self.learn.scaler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state and self.learn.scaler is not None:
-            self.learn.scaler.load_state_dict(state)
-
 
 def as_float32(value: Any) -> Any:
     """Return 16-bit tensors as float32, also inside tuples, lists and dictionaries."""
