@@ -90,8 +90,8 @@ class Loop:
         """Train for `n_epoch` epochs in all, beginning with `start_epoch`."""
         self.n_epoch, self.epoch = n_epoch, start_epoch
         self.train_iter, self.pct_train = 0, start_epoch / max(n_epoch, 1)
-        self.completed = False
         self.plan_events()
+        self.completed = False
         try:
             self.stage("fit", lambda: self._epochs(start_epoch), after=False)
             self.completed = True
