@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from flambeau.nn.optimizers import SGD
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks.batch_size import AutoBatchSize, is_out_of_memory
 from flambeau.train.callbacks.gradients import GradientAccumulation
+from flambeau.train.callbacks.loggers import CSVLogger
+from flambeau.train.callbacks.tracker import TrackerCallback
 from flambeau.train.learner import Learner
 
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
@@ -73,6 +76,15 @@ def test_the_result_is_that_of_a_training_that_began_so() -> None:
     assert torch.equal(weights(learn), weights(small))
     assert learn.recorder.losses == small.recorder.losses
     assert len(learn.recorder.rows) == 2
+
+
+def test_callbacks_begin_again_too(tmp_path: Path) -> None:
+    learn, logger, seen = hungry_learner(limit=8, bs=16, after=9, path=tmp_path), CSVLogger(), TrackerCallback()
+    with learn.no_logging():
+        learn.fit(2, 0.1, cbs=[AutoBatchSize(), logger, seen])
+    assert learn.model.sizes[9:11] == [16, 8]  # the first epoch was written when it broke
+    assert logger.read_log()["epoch"].tolist() == [0, 1]
+    assert seen.best == min(row[1] for row in learn.recorder.values)
 
 
 def test_accumulated_items_keep_the_steps_of_the_batch_that_did_not_fit() -> None:

@@ -86,11 +86,15 @@ def test_the_file_is_read_as_a_frame(tmp_path: Path) -> None:
     assert cb.read_log()["valid_loss"].tolist() == pytest.approx([row[1] for row in learn.recorder.values])
 
 
-def test_a_resumed_training_has_one_whole_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("append", [False, True])
+def test_a_resumed_training_has_one_whole_file(append: bool, tmp_path: Path) -> None:
+    for name in ("whole", "resumed"):
+        quiet_fit(line_learner(path=tmp_path / name), 1, CSVLogger())  # an earlier one, for `append`
     folders = iter(["whole", "resumed", "resumed"])  # the third goes on in the folder of the second
-    whole_and_resumed(lambda: (line_learner(path=tmp_path / next(folders)), [CSVLogger()]))
+    whole_and_resumed(lambda: (line_learner(path=tmp_path / next(folders)), [CSVLogger(append=append)]))
     whole, resumed = lines(tmp_path / "whole" / "history.csv"), lines(tmp_path / "resumed" / "history.csv")
     assert [line[:3:2] for line in resumed] == [line[:3:2] for line in whole]
+    assert len(whole) == (6 if append else 5)
 
 
 class Run:

@@ -20,9 +20,9 @@ class Snapshot:
 
     def __init__(self, learn: Learner) -> None:
         self.learn, self.was_training = learn, learn.model.training
-        self.weights = _copied(dict(learn.model.state_dict()))
-        self.optimizer = _copied(learn.optimizer.state_dict())
-        self.scaler = _copied(learn.scaler.state_dict()) if learn.scaler is not None else None
+        self.weights = copied(dict(learn.model.state_dict()))
+        self.optimizer = copied(learn.optimizer.state_dict())
+        self.scaler = copied(learn.scaler.state_dict()) if learn.scaler is not None else None
         self.chance = (random.getstate(), np.random.get_state(), torch.get_rng_state())
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self.epochs = [getattr(loader, "epoch", None) for loader in learn.dls.loaders]
@@ -35,7 +35,7 @@ class Snapshot:
         learn = self.learn
         learn.model.load_state_dict(self.weights)
         learn.model.train(self.was_training)
-        learn.optimizer.load_state_dict(_copied(self.optimizer))  # a copy: the optimizer goes on in what it is given
+        learn.optimizer.load_state_dict(copied(self.optimizer))  # a copy: the optimizer goes on in what it is given
         if learn.scaler is not None and self.scaler is not None:
             learn.scaler.load_state_dict(self.scaler)
         random.setstate(self.chance[0])
@@ -52,8 +52,11 @@ class Snapshot:
         learn.recorder.__dict__ = {**kept, "learn": learn}
 
 
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    copied: dict[str, Any] = apply(
-        lambda leaf: leaf.detach().to("cpu", copy=True) if isinstance(leaf, Tensor) else leaf, state
-    )
-    return copied
+def copied(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a state; its tensors are copied into the computer's own memory."""
+
+    def copy(leaf: Any) -> Any:
+        return leaf.detach().to("cpu", copy=True) if isinstance(leaf, Tensor) else leaf
+
+    made: dict[str, Any] = apply(copy, state)
+    return made

@@ -11,7 +11,7 @@ import torch
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.train.callback import Callback
-from flambeau.train.snapshot import Snapshot
+from flambeau.train.snapshot import Snapshot, copied
 
 # how allocators without an exception of their own say it
 WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -20,7 +20,7 @@ WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_F
 class AutoBatchSize(Callback):
     """Begin the fit again with batches half as large when it runs out of memory, as often as needed.
 
-    Weights, optimizer, chance and history are put back to what they were before the fit, and a printed line tells the
+    Weights, optimizer, chance, history and callbacks are put back to where the fit began, and a printed line tells the
     new size, which the loaders keep. The learning rate stays. `GradientAccumulation(n_acc=64)` beside it keeps the
     steps too what they would be with batches of 64: it counts items.
 
@@ -29,11 +29,14 @@ class AutoBatchSize(Callback):
         TrainingError: batches of `min_bs` do not fit either.
     """
 
+    order = 95  # behind all others, so that what is kept is how they begin
+
     def __init__(self, min_bs: int = 1) -> None:
         if not isinstance(min_bs, int) or min_bs < 1:
             raise ArgumentError(f"AutoBatchSize(min_bs=...) is a number of items, 1 or more; got {min_bs!r}.")
         self.min_bs = min_bs
         self._resumed = False
+        self._begun_with: list[tuple[Callback, dict[str, Any]]] | None = None
 
     def run(self, fit: Callable[[], None]) -> None:
         """Call `fit` until it does not run out of memory."""
@@ -43,7 +46,7 @@ class AutoBatchSize(Callback):
                     f"AutoBatchSize makes smaller batches with flambeau's DataLoader; a {type(loader).__name__} has "
                     "the batches it has. Make DataLoaders.from_dsets(...) of its data set."
                 )
-        before, self._resumed = Snapshot(self.learn), False
+        before, self._resumed, self._begun_with = Snapshot(self.learn), False, None
         while True:
             try:
                 return fit()
@@ -59,6 +62,14 @@ class AutoBatchSize(Callback):
                 torch.cuda.empty_cache()
             for loader in self.learn.dls.loaders:
                 loader.bs = min(loader.bs, bs)
+
+    def before_fit(self) -> None:
+        if self._begun_with is None:
+            others = [cb for cb in self.learn.cbs if cb is not self]
+            self._begun_with = [(cb, copied(cb.state_dict())) for cb in others]
+        else:
+            for cb, state in self._begun_with:
+                cb.load_state_dict(state)
 
     def state_dict(self) -> dict[str, Any]:
         return {"bs": [getattr(loader, "bs", None) for loader in self.learn.dls.loaders]}

@@ -39,6 +39,7 @@ class CSVLogger(Callback):
         self.fname, self.append = fname, append
         self._lines: list[list[Any]] = []  # written by this callback
         self._columns: list[str] | None = None
+        self._offset = 0  # where they begin in the file
 
     @property
     def path(self) -> Path:
@@ -47,8 +48,9 @@ class CSVLogger(Callback):
 
     def before_fit(self) -> None:
         columns = list(self.learn.recorder.metric_names)
-        if self._columns is None and not self.append:
-            self._write([], "w")
+        if self._columns is None:
+            self._offset = self.path.stat().st_size if self.append and self.path.is_file() else 0
+            self._cut()
         if columns != self._columns and not (self._columns is None and self.append and self._head() == columns):
             self._add(columns)
         self._columns = columns
@@ -58,14 +60,18 @@ class CSVLogger(Callback):
         row = self.learn.recorder.rows[-1]
         self._add([row.get(column, "") for column in self._columns])
 
+    def _cut(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "ab") as file:
+            file.truncate(self._offset)
+
     def _add(self, line: list[Any]) -> None:
         self._lines.append(line)
-        self._write([line], "a")
+        self._write([line])
 
-    def _write(self, lines: list[list[Any]], mode: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, lines: list[list[Any]]) -> None:
         # opened for each line: what was written survives whatever ends the program
-        with open(self.path, mode, newline="", encoding="utf-8") as file:
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(lines)
 
     def _head(self) -> list[str]:
@@ -87,12 +93,13 @@ class CSVLogger(Callback):
         return pd.read_csv(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"lines": [list(line) for line in self._lines], "columns": self._columns}
+        return {"lines": [list(line) for line in self._lines], "columns": self._columns, "offset": self._offset}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._lines, self._columns = [list(line) for line in state["lines"]], state["columns"]
-        if not self.append:
-            self._write(self._lines, "w")
+        self._offset = state["offset"]
+        self._cut()  # what was written after this state was kept
+        self._write(self._lines)
 
 
 class RunLogger(Callback):
