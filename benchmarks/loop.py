@@ -15,6 +15,8 @@ from timing import compare, has_fastai
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.nn.metrics import mae, mse
 from flambeau.nn.optimizers import Adam
+from flambeau.train.callback import Callback
+from flambeau.train.callbacks.tracker import EarlyStoppingCallback, TrackerCallback
 from flambeau.train.learner import Learner
 
 
@@ -36,6 +38,13 @@ def main() -> None:
 
     def our_fit() -> None:
         learn = Learner(train_only, nn.Linear(10, 1), loss_func=F.mse_loss)
+        with learn.no_logging():
+            learn.fit(1, 1e-3)
+
+    def idle_fit() -> None:
+        learn = Learner(train_only, nn.Linear(10, 1), loss_func=F.mse_loss)
+        learn.add_cbs([Callback() for _ in range(10)])
+        learn.add_cbs([EarlyStoppingCallback("train_loss", patience=9), TrackerCallback("train_loss")])
         with learn.no_logging():
             learn.fit(1, 1e-3)
 
@@ -77,6 +86,7 @@ def main() -> None:
 
         sides["fit"]["fastai"], sides["valid"]["fastai"] = fastai_fit, fastai_validation
     compare("500 batches, one-layer model", "<= 1.3", **sides["fit"])
+    compare("the same, 12 callbacks that wait for no batch", "<= 1.3", bare=bare_fit, flambeau=idle_fit)
     compare("validation, two metrics", "<= 2", **sides["valid"])
     optimizer_step()
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from resumed_fits import round_trip
 from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
@@ -87,3 +88,14 @@ def test_what_cannot_be_shown_is_said() -> None:
         fitted(ActivationStats()).activation_stats.hist(0)
     with pytest.raises(ArgumentError, match="every="):
         ActivationStats(every=0)
+
+
+def test_the_state_goes_round() -> None:
+    before, after = fitted(ActivationStats(with_hist=True)), learner_with(ActivationStats(with_hist=True))
+    after.activation_stats.before_fit()
+    after.activation_stats.load_state_dict(round_trip(before.activation_stats.state_dict()))
+    assert after.activation_stats.layer_stats(1) == before.activation_stats.layer_stats(1)
+    assert torch.equal(after.activation_stats.hist(0), before.activation_stats.hist(0))
+    after.activation_stats.load_state_dict({})  # of a training that had no batch yet
+    with pytest.raises(ArgumentError, match="No activation has been seen"):
+        after.activation_stats.hist(0)

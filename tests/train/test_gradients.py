@@ -6,13 +6,15 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from fashion import fashion_learner
+from resumed_fits import round_trip
 from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.losses import MSELossFlat
 from flambeau.nn.optimizers import SGD, Adam
-from flambeau.train.callback import Callback
+from flambeau.train.callback import Callback, CancelFitException
 from flambeau.train.callbacks.gradients import GradientAccumulation, GradientClip
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.learner import Learner
@@ -83,6 +85,37 @@ def test_a_scaled_loss_is_accumulated_and_clipped_at_its_true_size() -> None:
         with plain.no_logging():
             plain.fit(2)
         assert torch.allclose(weights, torch.cat([p.detach().flatten() for p in plain.model.parameters()]), atol=1e-5)
+
+
+def test_the_state_goes_round_in_the_middle_of_a_window() -> None:
+    class Stops(Callback):
+        order = 90
+
+        def after_batch(self) -> None:
+            if self.learn.train_iter == 3:  # batches of 2, windows of 8: 6 items are waiting
+                self.state = round_trip(accumulation.state_dict())
+                raise CancelFitException
+
+    accumulation, stops, after = GradientAccumulation(8), Stops(), GradientAccumulation(8)
+    learn = learner_of(2, [accumulation, stops])
+    with learn.no_logging():
+        learn.fit(1)
+    after.load_state_dict(stops.state)
+    assert (after.n_items, after.n_batches) == (6, 3)
+
+
+@pytest.mark.parametrize("cb", [GradientAccumulation(128), GradientAccumulation(accumulate=4)])
+def test_real_pictures_in_small_batches_give_the_weights_of_large_ones(cb: Callback) -> None:
+    # 500 pictures: windows of 128, 128, 128 and 116; no norm layer, which would see the small batches
+    def weights(bs: int, cbs: list[Callback]) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 12 * 12, 10))
+        learn = fashion_learner(50, bs, model, cbs=cbs, opt_func=SGD, lr=0.1, drop_last=False)
+        with learn.no_logging():
+            learn.fit(2)
+        return torch.cat([parameter.detach().flatten() for parameter in learn.model.parameters()])
+
+    assert torch.allclose(weights(32, [cb]), weights(128, []), atol=1e-5, rtol=0)
 
 
 def test_counts_below_one_are_refused() -> None:

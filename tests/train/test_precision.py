@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from fashion import fashion_learner
 from small_learners import line_learner, sign_learner
 
 from flambeau.foundation.errors import ArgumentError
@@ -113,6 +114,13 @@ def test_the_rate_finder_puts_the_scale_back() -> None:
     learn.lr_find(end_lr=1e6, show_plot=False, stop_div=False)
     assert learn.scaler is not None
     assert learn.scaler.get_scale() == 1024
+
+
+def test_real_pictures_are_learned_in_bfloat16() -> None:
+    learn = fashion_learner(lr=1e-2).to_bf16()
+    with learn.no_logging():
+        learn.fit(2)
+    assert learn.validate()[1] > 0.7
 
 
 def test_an_unknown_precision_is_told() -> None:

@@ -46,6 +46,12 @@ def _fused(groups: list[dict[str, Any]]) -> bool:
     )
 
 
+def _keeping_layouts(optimizer: Optimizer) -> Optimizer:
+    """Let the optimizer lay out a state that it loads as its parameters are."""
+    optimizer.register_load_state_dict_post_hook(match_layouts)
+    return optimizer
+
+
 def Adam(
     params: Parameters,
     lr: float,
@@ -59,8 +65,9 @@ def Adam(
     groups = _as_groups(params)
     fused = _fused(groups)
     make = torch.optim.AdamW if decouple_wd else torch.optim.Adam
-    return make(
-        groups, lr=lr, betas=(mom, sqr_mom), eps=eps, weight_decay=wd, fused=fused, foreach=None if fused else True
+    foreach = None if fused else True
+    return _keeping_layouts(
+        make(groups, lr=lr, betas=(mom, sqr_mom), eps=eps, weight_decay=wd, fused=fused, foreach=foreach)
     )
 
 
@@ -71,7 +78,10 @@ def SGD(params: Parameters, lr: float, mom: float = 0.0, wd: float = 0.0) -> Opt
     """Make stochastic gradient descent, with momentum `mom`; `wd` adds `wd * weight` to the gradient."""
     groups = _as_groups(params)
     fused = _fused(groups)
-    return torch.optim.SGD(groups, lr=lr, momentum=mom, weight_decay=wd, fused=fused, foreach=None if fused else True)
+    foreach = None if fused else True
+    return _keeping_layouts(
+        torch.optim.SGD(groups, lr=lr, momentum=mom, weight_decay=wd, fused=fused, foreach=foreach)
+    )
 
 
 def RMSProp(
@@ -110,7 +120,7 @@ def OptimWrapper(params: Parameters, opt: type[Optimizer], lr: float | None = No
         raise ArgumentError(f"opt must be an optimizer class such as torch.optim.Adagrad, got {opt!r}.")
     if lr is not None:
         settings["lr"] = lr
-    return opt(_as_groups(params), **settings)
+    return _keeping_layouts(opt(_as_groups(params), **settings))
 
 
 def _write(optimizer: Optimizer, group: dict[str, Any], name: str, value: float) -> None:
@@ -177,3 +187,16 @@ def get_hyper(optimizer: Optimizer, name: str) -> list[float]:
         if layer_group not in found or (name == "wd" and group.get("decayed", True)):
             found[layer_group] = _read(group, name)
     return [found[layer_group] for layer_group in sorted(found)]
+
+
+@torch.no_grad()
+def match_layouts(optimizer: Optimizer) -> None:
+    """Lay each state of the optimizer out in memory as its parameter is.
+
+    torch's fused steps walk through parameter, gradient and state in the order of memory. Where a parameter is channels
+    last and its state is not, they mix up the numbers without a word (seen with torch 2.15 on the CPU).
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

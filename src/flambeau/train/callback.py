@@ -58,13 +58,15 @@ class Callback:
     """Code that runs at the training's events; override the ones you need.
 
     `order` sorts callbacks within an event (default 0; mixed precision -10, schedules 10, the recorder 50, the progress
-    display 60). With `run_train` or `run_valid` False a callback sees no batches of training or of validation; the
-    events around them reach it. An event nobody overrides costs nothing.
+    display 60, loggers 62, trackers 65, averaged weights 70, early stopping 80). With `run_train` or `run_valid` False
+    a callback sees no batches of training or of validation; the events around them reach it. With `run_lr_find` False
+    it takes no part in the search for a learning rate. An event nobody overrides costs nothing.
     """
 
     order: int = 0
     run_train: bool = True
     run_valid: bool = True
+    run_lr_find: bool = True
     learn: Learner
 
     def after_create(self) -> None:

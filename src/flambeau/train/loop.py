@@ -77,6 +77,7 @@ class Loop:
     n_iter: int = 0
     train_iter: int = 0
     pct_train: float = 0.0
+    completed: bool = False  # whether the last fit came to an end of its own, or by a Cancel exception
 
     def __init__(self, cbs: Sequence[Callback]) -> None:
         self.cbs: list[Callback] = list(cbs)
@@ -92,8 +93,10 @@ class Loop:
         self.n_epoch, self.epoch = n_epoch, start_epoch
         self.train_iter, self.pct_train, self.rest = 0, start_epoch / max(n_epoch, 1), None
         self.plan_events()
+        self.completed = False
         try:
             self.stage("fit", lambda: self._epochs(start_epoch), after=False)
+            self.completed = True
         finally:
             self._end_fit()
 

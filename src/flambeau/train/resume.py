@@ -19,7 +19,6 @@ from torch import Tensor
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.paths import Path
-from flambeau.foundation.seeds import ChanceState
 from flambeau.foundation.show_install import installed_versions
 from flambeau.train.callback import Callback
 from flambeau.train.checkpoint import (
@@ -29,6 +28,7 @@ from flambeau.train.checkpoint import (
     restore_optimizer,
     write_tensors,
 )
+from flambeau.train.loaders_chance import LoadersChance
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -170,7 +170,8 @@ def restore_run(learn: Learner, kept: KeptRun) -> None:
         raise ExportError(f"The optimizer of {source} was another, or other layers were frozen; make the same one.")
     gradients = kept.part("gradient.")
     for name, parameter in learn.model.named_parameters():
-        parameter.grad = gradients[name].to(parameter.device) if name in gradients else None
+        # laid out as the parameter: torch's fused steps read both in the order they have in memory
+        parameter.grad = torch.empty_like(parameter).copy_(gradients[name]) if name in gradients else None
     if learn.scaler is not None and kept.header["scaler"] is not None:
         learn.scaler.load_state_dict(kept.header["scaler"])
     learn.train_iter = kept.header["train_iter"]
@@ -205,42 +206,6 @@ def _replayed(loaders: Sequence[Any], n_done: int, began: LoadersChance, now: Lo
         next(batches)
     now.restore(loaders)
     yield from batches
-
-
-@dataclass(frozen=True)
-class LoadersChance:
-    """The streams of chance, with those that plain torch loaders and their samplers have of their own."""
-
-    chance: ChanceState
-    generators: tuple[Tensor, ...]
-
-    @classmethod
-    def now(cls, loaders: Sequence[Any]) -> LoadersChance:
-        """Return the states of this moment."""
-        return cls(ChanceState.now(), tuple(generator.get_state() for generator in generators_of(loaders)))
-
-    def restore(self, loaders: Sequence[Any]) -> None:
-        """Put all streams back to where they stood."""
-        self.chance.restore()
-        for generator, state in zip(generators_of(loaders), self.generators, strict=False):
-            generator.set_state(state)
-
-    def as_tensors(self) -> dict[str, Tensor]:
-        """Return the states as tensors, to be kept in a file."""
-        return self.chance.as_tensors() | {f"generators.{n}": state for n, state in enumerate(self.generators)}
-
-    @classmethod
-    def of_tensors(cls, kept: Mapping[str, Tensor]) -> LoadersChance:
-        """Return the states that `as_tensors` wrote down."""
-        n = sum(name.startswith("generators.") for name in kept)
-        return cls(ChanceState.of_tensors(kept), tuple(kept[f"generators.{place}"] for place in range(n)))
-
-
-def generators_of(loaders: Sequence[Any]) -> list[torch.Generator]:
-    """Return the generators that plain torch loaders and their samplers draw from, each once."""
-    owners = [owner for loader in loaders for owner in (loader, getattr(loader, "sampler", None))]
-    found = [getattr(owner, "generator", None) for owner in owners]
-    return list(dict.fromkeys(each for each in found if isinstance(each, torch.Generator)))
 
 
 def _loader_state(loader: Any) -> dict[str, int] | None:

@@ -192,11 +192,23 @@ from flambeau.train.callback import (
     CancelValidException,
 )
 from flambeau.train.callbacks.activations import ActivationStats
+from flambeau.train.callbacks.average import ModelAverage
+from flambeau.train.callbacks.batch_size import AutoBatchSize
+from flambeau.train.callbacks.channels_last import ChannelsLast
 from flambeau.train.callbacks.gradients import GradientAccumulation, GradientClip
+from flambeau.train.callbacks.loggers import CSVLogger, TensorBoardCallback, Track
 from flambeau.train.callbacks.lr_find import minimum, slide, steep, valley
+from flambeau.train.callbacks.mixup import CutMix, MixUp
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.callbacks.schedule import ParamScheduler
+from flambeau.train.callbacks.terminate import TerminateOnNaNCallback
+from flambeau.train.callbacks.tracker import (
+    EarlyStoppingCallback,
+    ReduceLROnPlateau,
+    SaveModelCallback,
+    TrackerCallback,
+)
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Prediction, Predictor
@@ -306,7 +318,10 @@ __all__ = [
     "SchedNo", "SchedPoly", "combine_scheds", "combined_cos", "Callback", "CancelBackwardException",
     "CancelBatchException", "CancelEpochException", "CancelFitException", "CancelStepException",
     "CancelTrainException", "CancelValidException", "minimum", "slide", "steep", "valley", "ActivationStats",
-    "GradientAccumulation", "GradientClip", "MixedPrecision", "Recorder", "ParamScheduler", "Learner",
+    "GradientAccumulation", "GradientClip", "MixedPrecision", "Recorder", "ParamScheduler",
+    "AutoBatchSize", "ChannelsLast", "CSVLogger", "CutMix", "EarlyStoppingCallback", "MixUp", "ModelAverage",
+    "ReduceLROnPlateau", "SaveModelCallback", "TensorBoardCallback", "TerminateOnNaNCallback", "Track",
+    "TrackerCallback", "Learner",
     "load_learner", "Prediction", "Predictor", "alexnet", "available_architectures", "convnext_base",
     "convnext_large", "convnext_small", "convnext_tiny", "densenet121", "densenet161", "densenet169", "densenet201",
     "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet34",

@@ -52,6 +52,11 @@ class ActivationStats(Callback):
 
     def before_fit(self) -> None:
         self._forget()
+        if getattr(self.learn.model, "_compiled_call_impl", None) is not None:
+            raise ArgumentError(
+                "ActivationStats cannot look into a compiled model: its layers are not called one by one. Use it with "
+                "a learner that was not compiled."
+            )
         layers = [m for m in self.learn.model.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
         self.layers = list(self.modules) if self.modules is not None else layers
 
@@ -74,9 +79,19 @@ class ActivationStats(Callback):
             self._hooks.remove()
             self._hooks = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the numbers so far, shapes (batch, layer, number)."""
+        columns = {"moments": self._moments, "histograms": self._histograms}
+        return {name: torch.stack([torch.stack(row) for row in rows]) for name, rows in columns.items() if rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        rows = {name: [list(row.to(self.learn.device)) for row in value] for name, value in state.items()}
+        self._moments, self._histograms = rows.get("moments", []), rows.get("histograms", [])
+
     def _unseen(self) -> tuple[Tensor, Tensor]:
         device = self.learn.device
-        return torch.full((len(NAMES),), torch.nan, device=device), torch.zeros(N_BINS, device=device)
+        n_bins = N_BINS if self.with_hist else 0
+        return torch.full((len(NAMES),), torch.nan, device=device), torch.zeros(n_bins, device=device)
 
     def _look(self, module: nn.Module, inputs: Any, outputs: Any) -> tuple[Tensor, Tensor]:
         while not isinstance(outputs, Tensor):  # a recurrent layer gives its output and its state

@@ -17,7 +17,8 @@ from flambeau.nn.optimizers import get_hyper
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import checkpoint_path
-from flambeau.train.resume import KeptRun, LoadersChance, Position, read_run, require_same, restore_run, save_run
+from flambeau.train.loaders_chance import LoadersChance
+from flambeau.train.resume import KeptRun, Position, read_run, require_same, restore_run, save_run
 from flambeau.train.run_record import write_run_record
 
 if TYPE_CHECKING:

@@ -6,19 +6,18 @@ high. The suggesters read the curve in different ways.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, TrainingError
-from flambeau.foundation.seeds import ChanceState
 from flambeau.nn.optimizers import set_hyper
 from flambeau.train.callback import Callback, CancelFitException, CancelValidException
+from flambeau.train.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -121,6 +120,10 @@ class RateSweep(Callback):
             raise CancelFitException
 
 
+def _outsiders(learn: Learner) -> list[Callback]:
+    return [cb for cb in learn.cbs if not cb.run_lr_find]
+
+
 class _NoValidation(Callback):
     def before_validate(self) -> None:
         raise CancelValidException
@@ -145,16 +148,18 @@ def find_rate(
         raise ArgumentError(
             f"lr_find needs 0 < start_lr < end_lr and num_it >= {MIN_STEPS}, got {start_lr}, {end_lr}, {num_it}."
         )
-    kept = _Kept(learn)
+    before = Snapshot(learn)
     sweep = RateSweep(start_lr, end_lr, num_it, stop_div)
     learn._check_train_loader()
     n_epoch = -(-num_it // len(learn.dls.train))
     try:
-        with learn.no_logging(), learn.no_bar(), learn.added_cbs([sweep, _NoValidation()]):
-            learn.fit(n_epoch)
+        with ExitStack() as aside:
+            for change in (learn.no_logging(), learn.no_bar(), learn.removed_cbs(_outsiders(learn))):
+                aside.enter_context(change)
+            learn.fit(n_epoch, cbs=[sweep, _NoValidation()])
         losses, lrs = list(learn.recorder.losses), list(learn.recorder.lrs)
     finally:
-        kept.restore()
+        before.restore()
     shown = usable_points(losses, num_it)
     xs, ys = lrs[shown], losses[shown]
     if len(xs) < 2:
@@ -194,33 +199,3 @@ def plot_rates(rates: SuggestedRates, shown: slice = slice(None), ax: Any = None
     if rates.names:
         ax.legend(frameon=False)
     return Drawing(ax.figure)
-
-
-class _Kept:
-    """Everything that a sweep disturbs, kept in memory."""
-
-    def __init__(self, learn: Learner) -> None:
-        self.learn, self.was_training = learn, learn.model.training
-        self.weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
-        self.optimizer = copy.deepcopy(learn.optimizer.state_dict())
-        self.scaler = copy.deepcopy(learn.scaler.state_dict()) if learn.scaler is not None else None
-        self.chance = ChanceState.now()
-        self.epochs = [getattr(loader, "epoch", None) for loader in learn.dls.loaders]
-        generators = [getattr(loader, "generator", None) for loader in learn.dls.loaders]
-        self.generators = [(each, each.get_state()) for each in generators if isinstance(each, torch.Generator)]
-        self.recorder = {k: list(v) if type(v) is list else v for k, v in learn.recorder.__dict__.items()}
-
-    def restore(self) -> None:
-        learn = self.learn
-        learn.model.load_state_dict(self.weights)
-        learn.model.train(self.was_training)
-        learn.optimizer.load_state_dict(self.optimizer)
-        if learn.scaler is not None and self.scaler is not None:
-            learn.scaler.load_state_dict(self.scaler)
-        self.chance.restore()
-        for loader, epoch in zip(learn.dls.loaders, self.epochs, strict=True):
-            if epoch is not None:
-                loader.epoch = epoch
-        for generator, state in self.generators:
-            generator.set_state(state)
-        learn.recorder.__dict__ = {**self.recorder, "learn": learn}
