@@ -118,11 +118,8 @@ def _require_trainable(task: FolderTask, archs: list[str]) -> None:
         FlambeauError: whatever the first trial would have raised.
     """
     for arch in archs:
-        learn = task.make_learner(arch, "crop", 1.0)
-    print(
-        f"{len(learn.dls.train_ds)} pictures to train, {len(learn.dls.valid_ds)} to validate, in {len(learn.dls.vocab)} "
-        "classes"
-    )
+        dls = task.make_learner(arch, "crop", 1.0).dls
+    print(f"{len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate, in {len(dls.vocab)} classes")
 
 
 def _study_name(task: FolderTask) -> str:

@@ -362,7 +362,8 @@ def _check_same_items(loaders: Sequence[Any]) -> None:
     named = []
     for loader in loaders:
         dataset: Any = getattr(loader, "dataset", None)
-        items, places = getattr(dataset, "items", None), getattr(dataset, "indices", ())
+        items: Any = getattr(dataset, "items", None)
+        places: Any = getattr(dataset, "indices", ())
         if items is None or not len(places) or not isinstance(items[places[0]], str | os.PathLike):
             return
         named.append([os.path.basename(items[place]) for place in places])

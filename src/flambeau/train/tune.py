@@ -12,6 +12,7 @@ import inspect
 import os
 import random
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("minimize", "maximize")
 MONITOR = "monitor"
 LONGEST_ERROR = 2000  # letters of an error that a study keeps
+WORTH_COLLECTING = 2.0  # seconds of a trial: looking for garbage takes some tenths, and a quick trial leaves little
 
 
 def tune(
@@ -212,6 +214,7 @@ def _run(job: _Job, trial: Trial) -> None:
     if job.own_sampler and job.seed is not None:
         # made anew for each trial, so that a resumed study draws what an unbroken one would have drawn
         job.study.sampler = TPESampler(seed=random.Random(f"{job.seed}/{trial.number}").getrandbits(32))
+    started = time.perf_counter()
     chance: AbstractContextManager[Any] = nullcontext() if job.seed is None else no_random(job.seed)
     try:
         with chance:
@@ -228,7 +231,7 @@ def _run(job: _Job, trial: Trial) -> None:
         trial.set_user_attr(ERROR, f"{told} ({where.filename}:{where.lineno})")
         job.study.tell(trial, state=TrialState.FAIL)
     finally:
-        _free_memory()
+        _free_memory(time.perf_counter() - started)
 
 
 def _value_of_training(job: _Job, trial: Trial) -> float:
@@ -255,10 +258,12 @@ def _value_of_training(job: _Job, trial: Trial) -> float:
     return watch.values[-1]
 
 
-def _free_memory() -> None:
+def _free_memory(seconds: float) -> None:
     """Let go of a trial's model and batches before the next one needs the room."""
-    gc.collect()  # a learner and its callbacks hold each other
-    if torch.cuda.is_initialized():
+    on_gpu = torch.cuda.is_initialized()
+    if on_gpu or seconds > WORTH_COLLECTING:
+        gc.collect()  # a learner and its callbacks hold each other
+    if on_gpu:
         torch.cuda.empty_cache()
 
 
