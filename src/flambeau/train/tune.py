@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import multiprocessing
 import os
 import random
 import sys
@@ -134,7 +135,7 @@ def tune(
             rule = ("median" if prune else "none") if isinstance(prune, bool) else "study"
             job = _Job(study, make_learner, known, train, monitor, rule, seed, sampler is None, verbose)
         n_dead, n_done = close_dead_trials(study), len(counted_trials(study))
-        if verbose:
+        if job.announces:
             print(_opening(job, direction, n_trials, n_done, n_dead, place), flush=True)
         interrupted = _search(job, n_trials)
         return _result(job, place, interrupted)
@@ -158,6 +159,11 @@ class _Job:
     seed: int | None
     own_sampler: bool
     verbose: bool
+
+    @property
+    def announces(self) -> bool:
+        """Whether to tell of the whole search; where several processes work, the one that started them does."""
+        return self.verbose and multiprocessing.parent_process() is None
 
     @property
     def label(self) -> str:
@@ -276,9 +282,9 @@ def _result(job: _Job, place: str, interrupted: bool) -> TuneResult:
             raise KeyboardInterrupt
         raise _nothing_finished(trials)
     result = TuneResult(job.study, job.label, place, interrupted, job.space or {})
-    if interrupted:
+    if interrupted and multiprocessing.parent_process() is None:
         print(f"Interrupted. The result is that of the {len(result.frame)} trials so far.", flush=True)
-    if job.verbose:
+    if job.announces:
         print(result, flush=True)
     return result
 
@@ -438,8 +444,6 @@ def quiet_optuna() -> Iterator[None]:
 
 def _in_processes(arguments: dict[str, Any], direction: str) -> TuneResult:
     """Let new processes work on the study, each with its share of the cores, and return what came of it."""
-    import multiprocessing
-
     processes, storage = arguments["processes"], arguments["storage"]
     if not isinstance(storage, str | os.PathLike):
         raise ArgumentError(
@@ -447,12 +451,25 @@ def _in_processes(arguments: dict[str, Any], direction: str) -> TuneResult:
         )
     for role in ("make_learner", "train"):
         _require_importable(role, arguments[role])
-    # made before they start, and looked at for mistakes that every one of them would make
-    with quiet_optuna():
-        _open_study(
+    space = None if arguments["space"] is None else read_space(arguments["space"])
+
+    def opened() -> tuple[_Job, str]:
+        study, place = _open_study(
             storage, arguments["study_name"], arguments["monitor"], direction, arguments["prune"],
             arguments["sampler"], arguments["seed"],
         )  # fmt: skip
+        job = _Job(
+            study, arguments["make_learner"], space, arguments["train"], arguments["monitor"], "none", None, False,
+            arguments["verbose"],
+        )  # fmt: skip
+        return job, place
+
+    # made before they start, and looked at for mistakes that every one of them would make
+    with quiet_optuna():
+        job, place = opened()
+        n_dead, n_done = close_dead_trials(job.study), len(counted_trials(job.study))
+        if job.announces:
+            print(_opening(job, direction, arguments["n_trials"], n_done, n_dead, place), flush=True)
     context = multiprocessing.get_context("spawn")
     told = context.SimpleQueue()
     each = {**arguments, "processes": 1}
@@ -484,16 +501,8 @@ def _in_processes(arguments: dict[str, Any], direction: str) -> TuneResult:
             'script that calls tune(processes=...) must do so under `if __name__ == "__main__":`.'
         )
     with quiet_optuna():
-        study, place = _open_study(
-            storage, arguments["study_name"], arguments["monitor"], direction, arguments["prune"],
-            arguments["sampler"], arguments["seed"],
-        )  # fmt: skip
-        close_dead_trials(study)
-        space = None if arguments["space"] is None else read_space(arguments["space"])
-        job = _Job(
-            study, arguments["make_learner"], space, arguments["train"], arguments["monitor"], "none", None, False,
-            arguments["verbose"],
-        )  # fmt: skip
+        job, place = opened()
+        close_dead_trials(job.study)
         return _result(job, place, interrupted)
 
 

@@ -269,7 +269,7 @@ def _log_axis(ax: Any, places: Sequence[float]) -> None:
 
     ax.set_xscale("log")
     decades = math.log10(max(places) / min(places))
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 1.3 else (1.0,)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if decades < 2.2 else (1.0,)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
