@@ -237,6 +237,14 @@ def test_tta_tells_what_it_needs() -> None:
         line_learner().tta()
 
 
+def test_tta_refuses_views_that_are_all_alike() -> None:
+    data = [(torch.tensor([0.0]), torch.tensor([10.0])) for _ in range(6)]
+    loaders = [DataLoader(data, 4, device="cpu", training=training) for training in (True, False)]
+    learn = Learner(DataLoaders(*loaders), Same(), loss_func=nn.functional.mse_loss)
+    with pytest.raises(ArgumentError, match="augments nothing: all views would be alike"):
+        learn.tta()
+
+
 def test_results_without_pictures_are_a_table() -> None:
     table = sign_learner().show_results(max_n=3, shuffle=False)
     assert list(table.columns) == ["input 1", "actual", "predicted"]

@@ -116,7 +116,7 @@ def test_an_unknown_column_is_told_before_the_training_with_those_that_there_are
 
 
 def test_without_validation_there_is_no_valid_loss_to_watch() -> None:
-    with pytest.raises(UnknownNameError, match=r"valid_loss.*record: train_loss\."):
+    with pytest.raises(UnknownNameError, match=r"valid_loss.*record: train_loss;"):
         quiet_fit(line_learner(n_valid=0), 1, SaveModelCallback())
 
 

@@ -1,1 +1,1 @@
-"""The command line: `flambeau demo`, `train`, `predict`, `evaluate`."""
+"""The command line: `flambeau demo`, `train`, `tune`, `predict`, `evaluate`."""

@@ -86,6 +86,9 @@ def train_vision(
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures that the model sees.")] = 224,
     resize: Annotated[str, typer.Option(help="How pictures become square: crop, squish or pad.")] = "crop",
     augment: Annotated[bool, typer.Option(help="Flip, rotate, zoom, warp and relight pictures in training.")] = True,
+    min_scale: Annotated[
+        float, typer.Option(min=0.05, max=1, help="The least share of a picture's area shown in training.")
+    ] = 0.75,
     bs: Annotated[int | None, typer.Option(min=1, help="Pictures a batch: 64, or all where there are fewer.")] = None,
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 2e-3,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
@@ -96,7 +99,33 @@ def train_vision(
 
     run_train_vision(
         folder, out, arch=arch, pretrained=pretrained, weights=weights, epochs=epochs, size=size, resize=resize,
-        augment=augment, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed,
+        augment=augment, min_scale=min_scale, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed,
+    )  # fmt: skip
+
+
+@app.command()
+@told_plainly
+def tune(
+    folder: Annotated[Path, typer.Argument(help="One folder a class, or train/<class> and valid/<class>.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many trainings, those of an earlier call counted.")] = 20,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-tune"),
+    metric: Annotated[str, typer.Option(help="What counts: error_rate, accuracy or valid_loss.")] = "error_rate",
+    arch: Annotated[list[str] | None, typer.Option(help="An architecture to try; may be given several times.")] = None,
+    epochs: Annotated[list[int] | None, typer.Option(min=1, help="Epochs to try; may be given several times.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in the folder.")] = False,
+    pretrained: Annotated[bool, typer.Option(help="Start from pretrained weights.")] = True,
+    weights: Annotated[Path | None, typer.Option(help="A file of pretrained weights, instead of a download.")] = None,
+    size: Annotated[int, typer.Option(min=8, help="The side of the pictures that the model sees.")] = 224,
+    bs: Annotated[int | None, typer.Option(min=1, help="Pictures a batch: 64, or all where there are fewer.")] = None,
+    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+) -> None:
+    """Search the learning rate, resize method, crops, epochs and architecture that suit a folder of pictures."""
+    from flambeau.cli.tune import FolderTask, run_tune
+
+    run_tune(
+        FolderTask(folder, out, pretrained, weights, size, bs, valid_pct, seed),
+        trials=trials, metric=metric, archs=arch or ["resnet34"], epochs=epochs or [2, 4], resume=resume,
     )  # fmt: skip
 
 

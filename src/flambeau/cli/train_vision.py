@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau.foundation.errors import ArgumentError, EmptyError
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
 
 
 def run_train_vision(
@@ -19,6 +22,7 @@ def run_train_vision(
     size: int,
     resize: str,
     augment: bool,
+    min_scale: float,
     bs: int | None,
     lr: float,
     valid_pct: float,
@@ -31,30 +35,62 @@ def run_train_vision(
     """
     from flambeau.foundation.seeds import set_seed
     from flambeau.interpret.report import write_report
-    from flambeau.nn.metrics import accuracy, error_rate
-    from flambeau.vision.augment import aug_transforms
-    from flambeau.vision.learner import vision_learner
-    from flambeau.vision.resize import Resize
 
-    require_folder(folder)
     set_seed(seed)
-    presize = int(size * 1.15) if augment else size
-    item_tfms: Any = Resize(presize, method=resize)
-    batch_tfms = aug_transforms(size=size, min_scale=0.75) if augment else None
-    dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
-    learn = vision_learner(
-        dls, arch, pretrained=pretrained, weights=weights, metrics=[error_rate, accuracy], path=out
+    learn = folder_learner(
+        folder, out, arch=arch, pretrained=pretrained, weights=weights, size=size, resize=resize, augment=augment,
+        min_scale=min_scale, bs=bs, valid_pct=valid_pct, seed=seed,
     )  # fmt: skip
-    if learn.model.pretrained:
-        learn.fine_tune(epochs, lr)
-    else:
-        learn.fit_one_cycle(epochs, lr)
+    fit_folder(learn, epochs, lr)
+    dls = learn.dls
     export = learn.export("export.safetensors")
     commands = [f"flambeau predict {export} FILES...", f"flambeau evaluate {export} FOLDER"]
     about = f"{arch} on {folder}, {len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate, seed {seed}"
     report = write_report(learn, out, f"{folder.name}: {len(dls.vocab)} classes", about, commands)
     print(f"\nAccuracy on the validation set: {report.values['accuracy']:.2%}")
     print(f"Wrote {export}, {report.page} and history.csv")
+
+
+def folder_learner(
+    folder: Path,
+    out: Path,
+    *,
+    arch: str,
+    pretrained: bool,
+    weights: Path | None,
+    size: int,
+    resize: str,
+    augment: bool,
+    min_scale: float,
+    bs: int | None,
+    valid_pct: float,
+    seed: int,
+) -> Learner:
+    """Return a learner of the pictures of a folder.
+
+    Raises:
+        ArgumentError, DataError, DownloadError: see the message.
+    """
+    from flambeau.nn.metrics import accuracy, error_rate
+    from flambeau.vision.augment import aug_transforms
+    from flambeau.vision.learner import vision_learner
+    from flambeau.vision.resize import Resize
+
+    require_folder(folder)
+    presize = int(size * 1.15) if augment else size
+    item_tfms: Any = Resize(presize, method=resize)
+    batch_tfms = aug_transforms(size=size, min_scale=min_scale) if augment else None
+    dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
+    metrics = [error_rate, accuracy]
+    return vision_learner(dls, arch, pretrained=pretrained, weights=weights, metrics=metrics, path=out)
+
+
+def fit_folder(learn: Learner, epochs: int, lr: float) -> None:
+    """Train: a pretrained model by fine-tuning, another by one cycle."""
+    if getattr(learn.model, "pretrained", False):
+        learn.fine_tune(epochs, lr)
+    else:
+        learn.fit_one_cycle(epochs, lr)
 
 
 def require_folder(folder: Path) -> None:

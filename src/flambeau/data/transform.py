@@ -181,6 +181,10 @@ class Augment(Transform):
         """Whether the outcome depends on chance; an epoch without chance can be kept in memory."""
         return training
 
+    def is_moving(self, training: bool) -> bool:
+        """Whether chance may put what a picture shows in another place, so that masks and points have to follow."""
+        return self.is_random(training)
+
     def draw(self, chance: random.Random, sample: Sequence[Any], kinds: Sequence[Kind], training: bool) -> Any:
         """Draw what is to happen to one sample."""
         raise NotImplementedError(f"{type(self).__name__} has no draw for single samples")

@@ -15,6 +15,7 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.lists import L
 from flambeau.interpret.measured import Measured, measure
+from flambeau.train.ensemble import Ensemble
 from flambeau.train.inference import predict_batch
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ FEW_CLASSES = 30  # up to here a confusion matrix has room for its numbers
 class Interpretation:
     """The losses of all items of a loader, and the means to see the items behind them."""
 
-    def __init__(self, learn: Learner, loader: Any, measured: Measured) -> None:
+    def __init__(self, learn: Learner | Ensemble, loader: Any, measured: Measured) -> None:
         self.learn, self.loader, self.measured = learn, loader, measured
 
     @classmethod
     def from_learner(
-        cls, learn: Learner, ds_idx: int = 1, dl: Any = None, act: Callable[[Tensor], Tensor] | None = None
+        cls, learn: Learner | Ensemble, ds_idx: int = 1, dl: Any = None, act: Callable[[Tensor], Tensor] | None = None
     ) -> Self:
         """Measure a learner on a loader (default: validation).
 
@@ -93,7 +94,9 @@ class Interpretation:
         loader = self.loader.new(self._dataset().at(places), bs=len(places), shuffle=False, drop_last=False)
         batch = loader.one_batch()
         columns = [column.detach().cpu() if isinstance(column, Tensor) else column for column in loader.decode(batch)]
-        answers = self.learn.decodes(predict_batch(self.learn, batch))
+        learn = self.learn
+        preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
+        answers = self.learn.decodes(preds)
         n_inp = len(batch.inputs)
         return show_results(
             [[column[i] for column in columns[:n_inp]] for i in range(len(places))],
@@ -113,7 +116,7 @@ class ClassificationInterpretation(Interpretation):
         ArgumentError: the target is not one class an item (or a pixel).
     """
 
-    def __init__(self, learn: Learner, loader: Any, measured: Measured) -> None:
+    def __init__(self, learn: Learner | Ensemble, loader: Any, measured: Measured) -> None:
         super().__init__(learn, loader, measured)
         if measured.confusion is None:
             raise ArgumentError(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flambeau.data.loaders import DataLoader
 from flambeau.train.callback import Callback
+from flambeau.train.ensemble import Ensemble
 from flambeau.train.inference import loader_for, losses_of_items, run
 
 if TYPE_CHECKING:
@@ -77,13 +78,17 @@ class _Measure(Callback):
 
 
 def measure(
-    learn: Learner, ds_idx: int, dl: Any, act: Callable[[Tensor], Tensor] | None, n_classes: int
+    learn: Learner | Ensemble, ds_idx: int, dl: Any, act: Callable[[Tensor], Tensor] | None, n_classes: int
 ) -> tuple[Any, Measured]:
     """Run the learner over a loader once and return the loader, in the items' order, and what was measured."""
+    ensemble = learn if isinstance(learn, Ensemble) else None
+    learn = learn.members[0] if isinstance(learn, Ensemble) else learn
     loader = loader_for(learn, ds_idx, dl)
     if isinstance(loader, DataLoader):
         # each item once, so that a place among the losses is the place of its item
         loader = loader.new(shuffle=False, order=None)
+    if ensemble is not None:
+        return loader, _measure_ensemble(ensemble, loader, n_classes)
     noted = _Measure(learn, act, n_classes)
     run(learn, loader, [noted])
     counts, order = noted.counts, torch.tensor(noted.indices).argsort(stable=True)
@@ -100,3 +105,18 @@ def measure(
         joined(noted.probabilities),
         None if counts is None else counts.reshape(n_classes, n_classes),
     )
+
+
+def _measure_ensemble(ensemble: Ensemble, loader: Any, n_classes: int) -> Measured:
+    """Return what is kept of an ensemble's averaged predictions, which are all in memory for a while."""
+    preds, target, answers, losses = ensemble.get_preds(dl=loader, with_decoded=True, with_loss=True)
+    if not n_classes or not isinstance(target, Tensor) or answers.numel() != target.numel():
+        return Measured(losses, None, None, None, None)
+    target = target.long().reshape(answers.shape)
+    known = (target >= 0) & (target < n_classes)
+    counts = torch.bincount(target[known] * n_classes + answers[known].long(), minlength=n_classes**2)
+    counts = counts.reshape(n_classes, n_classes)
+    if target.ndim != 1:
+        return Measured(losses, None, None, None, counts)
+    sure = preds.gather(1, answers[:, None].long())[:, 0].float() if preds.shape[1:] == (n_classes,) else None
+    return Measured(losses, answers, target, sure, counts)

@@ -7,7 +7,7 @@ are needed to train, never to predict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
@@ -39,12 +39,56 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 FORMAT, FORMAT_VERSION = "flambeau-export", 1
+ENSEMBLE_VERSION = 2  # of an export with several members, which a flambeau that knows version 1 alone must not read
+MAX_MEMBERS = 1024
 
 
 def export(learn: Learner, fname: str | AnyPath) -> Path:
     """Write what predicting needs to one file under the learner's path; say what the file cannot carry.
 
     The record of the training is written beside it: see train/run_record.py.
+
+    Raises:
+        ExportError: the loaders do not know how an item becomes a sample.
+    """
+    header, tensors = describe_learner(learn)
+    path = Path(fname)
+    path = path if path.is_absolute() else learn.path / path
+    written = write_tensors(path, tensors, {**head(FORMAT_VERSION), **header})
+    write_run_record(learn, written)
+    for line in left_out(header):
+        print(line)
+    return written
+
+
+def export_members(learners: Sequence[Learner], weights: Sequence[float], fname: str | AnyPath) -> Path:
+    """Write several learners, whose predictions are averaged, to one file; see `export`.
+
+    Raises:
+        ExportError: the loaders of a learner do not know how an item becomes a sample.
+    """
+    headers, tensors = [], {}
+    for place, learn in enumerate(learners):
+        header, own = describe_learner(learn)
+        headers.append(header)
+        tensors.update({f"{place}.{name}": value for name, value in own.items()})
+    path = Path(fname)
+    path = path if path.is_absolute() else learners[0].path / path
+    whole = {**head(ENSEMBLE_VERSION), "members": headers, "weights": [float(weight) for weight in weights]}
+    written = write_tensors(path, tensors, whole)
+    for line in dict.fromkeys(line for header in headers for line in left_out(header)):
+        print(line)
+    return written
+
+
+def head(version: int) -> dict[str, Any]:
+    """Return what every export's header begins with."""
+    versions = {"flambeau": flambeau.__version__, "torch": torch.__version__}
+    return {"format": FORMAT, "format_version": version, "versions": versions}
+
+
+def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the recipe and the weights of a learner.
 
     Raises:
         ExportError: the loaders do not know how an item becomes a sample.
@@ -58,9 +102,6 @@ def export(learn: Learner, fname: str | AnyPath) -> Path:
         )
     kinds = learn.dls.kinds
     header: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "versions": {"flambeau": flambeau.__version__, "torch": torch.__version__},
         "model": describe_model(learn.model),
         "loss": describe_loss(learn.loss_func),
         "columns": [describe_column(pipeline.transforms) for pipeline in dataset.pipelines],
@@ -73,16 +114,11 @@ def export(learn: Learner, fname: str | AnyPath) -> Path:
         "metrics": [metric.name for metric in learn.metrics],
         "last_values": [float(value) for value in learn.recorder.final_record],
     }
-    path = Path(fname)
-    path = path if path.is_absolute() else learn.path / path
-    written = write_tensors(path, {f"model.{k}": v for k, v in learn.model.state_dict().items()}, header)
-    write_run_record(learn, written)
-    for line in _left_out(header):
-        print(line)
-    return written
+    return header, {f"model.{name}": value for name, value in learn.model.state_dict().items()}
 
 
-def _left_out(header: Mapping[str, Any]) -> list[str]:
+def left_out(header: Mapping[str, Any]) -> list[str]:
+    """Return lines that tell which code of the user's an export does not carry."""
     parts = [*header["item_tfms"], *header["batch_tfms"], *(part for column in header["columns"] for part in column)]
     names = sorted({part["custom"] for part in parts if "custom" in part})
     told = [f"Not in the export: your own transform {n!r}; load_learner takes it back in transforms=." for n in names]
@@ -125,9 +161,64 @@ def read_export(
     Raises:
         ExportError: the file is no export, is damaged, or needs parts of the user's own that were not given.
     """
+    exported, _ = read_exports(path, device, model, transforms, loss_func)
+    if len(exported) > 1:
+        raise ExportError(f"{path} is an export of an ensemble of {len(exported)} learners. Use load_learner.")
+    return exported[0]
+
+
+def read_exports(
+    path: str | AnyPath,
+    device: torch.device | str = "cpu",
+    model: nn.Module | Sequence[nn.Module | None] | None = None,
+    transforms: Mapping[str, Any] | None = None,
+    loss_func: Any = None,
+) -> tuple[list[Exported], list[float]]:
+    """Build again the members of an export, one or several, and return them with their weights in the average.
+
+    Of an ensemble, `model` gives one model a member, None where the file holds its recipe.
+
+    Raises:
+        ExportError: see `read_export`; or there are not as many models as members.
+    """
     path = Path(path)
     tensors, header = read_tensors(path, FORMAT)
     _check_version(path, header)
+    if "members" not in header:
+        if model is not None and not isinstance(model, nn.Module):
+            raise ExportError(f"{path} holds one learner; give load_learner one model, not {model!r}.")
+        return [_build(path, tensors, header, device, model, transforms, loss_func)], [1.0]
+    headers, weights = _listed(header["members"], dict), _listed(header.get("weights"), float | int)
+    if not 0 < len(headers) == len(weights) <= MAX_MEMBERS or not all(0 <= weight <= 1 for weight in weights):
+        raise ExportError(f"{path} is no complete export: its members and their weights do not fit together.")
+    models = [None] * len(headers) if model is None else [model] if isinstance(model, nn.Module) else list(model)
+    if len(models) != len(headers):
+        raise ExportError(
+            f"{path} holds {len(headers)} learners; model= takes a list of as many models, None for those whose "
+            "recipe the file holds."
+        )
+    members = []
+    for place, (own, given) in enumerate(zip(headers, models, strict=True)):
+        start = f"{place}."
+        mine = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        members.append(_build(path, mine, own, device, given, transforms, loss_func))
+    return members, [float(weight) for weight in weights]
+
+
+def _listed(value: Any, cls: Any) -> list[Any]:
+    """Return a list as it is where all of it is of a class, else an empty one."""
+    return value if isinstance(value, list) and all(isinstance(part, cls) for part in value) else []
+
+
+def _build(
+    path: AnyPath,
+    tensors: Mapping[str, Tensor],
+    header: dict[str, Any],
+    device: torch.device | str,
+    model: nn.Module | None,
+    transforms: Mapping[str, Any] | None,
+    loss_func: Any,
+) -> Exported:
     weights: dict[str, Tensor] = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     given = dict(transforms or {})
     try:
@@ -162,7 +253,7 @@ def _check_version(path: AnyPath, header: Mapping[str, Any]) -> None:
     version, versions = header.get("format_version"), header.get("versions")
     if not isinstance(version, int) or not isinstance(versions, dict):
         raise ExportError(f"{path} is no complete export: it does not tell which version wrote it.")
-    if version > FORMAT_VERSION:
+    if version > ENSEMBLE_VERSION:
         raise ExportError(f"{path} was written by a newer flambeau ({versions.get('flambeau')}); upgrade to read it.")
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch, item_of
-from flambeau.data.kinds import Kind
+from flambeau.data.kinds import Category, Kind, MultiCategory, Number, Plain
 from flambeau.data.loaders import DataLoader
+from flambeau.data.transform import Augment
 from flambeau.foundation.errors import ArgumentError, EmptyError
 from flambeau.foundation.nested import apply
 from flambeau.nn.losses import unreduced
@@ -43,7 +44,7 @@ def loader_for(learn: Learner, ds_idx: int, dl: Any) -> Any:
         )
     if isinstance(loader, DataLoader):
         if dl is None and loader.training:
-            return loader.new(shuffle=False, drop_last=False, training=False)
+            return loader.new(shuffle=False, drop_last=False, training=False, order=None)
         if loader.drop_last:
             return loader.new(shuffle=False, drop_last=False)
     return loader
@@ -269,7 +270,8 @@ def tta(
     """Return predictions averaged over augmented views; see `Learner.tta`.
 
     Raises:
-        ArgumentError: the loader cannot augment.
+        ArgumentError: the loader cannot augment, nothing in it is left to chance, or the answers are places in a
+            picture that the augmentation moves.
     """
     if n < 1:
         raise ArgumentError(f"tta needs at least one augmented view, got n={n}.")
@@ -280,6 +282,7 @@ def tta(
     view = loader.new(
         shuffle=False, drop_last=False, training=True, after_item=train.after_item, after_batch=train.after_batch
     )
+    _check_views(view, learn.dls.kinds[learn.dls.n_inp :])
     # a sum instead of a stack, so that memory does not grow with the number of views
     best: Any = None
     for epoch in range(n):
@@ -291,6 +294,24 @@ def tta(
         return torch.maximum(best, plain), targets
     augmented = best / n
     return ((augmented, plain) if beta is None else torch.lerp(augmented, plain, beta)), targets
+
+
+def _check_views(view: DataLoader, targets: Sequence[Kind]) -> None:
+    """Raise an ArgumentError where augmented views would be all alike, or could not be laid upon each other."""
+    steps = [step for step in (*view.after_item, *view.after_batch) if step.is_random(training=True)]
+    if not steps:
+        raise ArgumentError(
+            "tta averages augmented views, but the training loader augments nothing: all views would be alike. Make "
+            "the loaders with batch_tfms=aug_transforms(), or use get_preds."
+        )
+    moving = [step.name for step in steps if not isinstance(step, Augment) or step.is_moving(training=True)]
+    placed = [kind for kind in targets if not isinstance(kind, Category | MultiCategory | Number | Plain)]
+    if placed and moving:
+        raise ArgumentError(
+            f"tta cannot average {type(placed[0]).__name__} answers over views that {', '.join(moving)} moved: each "
+            "view's answer lies where its own picture was moved to. Use get_preds, or an ensemble; changes of light "
+            "and colour alone may be averaged."
+        )
 
 
 def show_results(

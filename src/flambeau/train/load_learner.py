@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as AnyPath
 from typing import Any
 
@@ -12,7 +12,8 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.paths import Path
 from flambeau.train.checkpoint import SUFFIX
-from flambeau.train.export import read_export
+from flambeau.train.ensemble import Ensemble
+from flambeau.train.export import Exported, read_exports
 from flambeau.train.learner import Learner
 
 
@@ -20,14 +21,15 @@ def load_learner(
     fname: str | AnyPath,
     cpu: bool = True,
     *,
-    model: nn.Module | None = None,
+    model: nn.Module | Sequence[nn.Module | None] | None = None,
     transforms: Mapping[str, Any] | None = None,
     loss_func: Any = None,
-) -> Learner:
+) -> Any:
     """Return a learner that predicts as the exported one did.
 
     `predict(item)`, `get_preds(dl=learn.dls.test_dl(items))` and `tta(dl=...)` are there. Nothing in the file is
     executed. Parts that were code of the user's own are given back by `model`, `transforms` (by name) and `loss_func`.
+    An exported ensemble comes back as an `Ensemble`, which predicts by the same verbs; its `model` is a list.
     The learner has no training items; to train further, make a new learner and `load` weights.
     Where there is no such file, one of the same name that ends in .safetensors is taken, and a printed line says so.
 
@@ -40,7 +42,12 @@ def load_learner(
     if not path.exists() and path.with_suffix(SUFFIX).is_file():
         print(f"There is no {path}; loading {path.with_suffix(SUFFIX)}.")
         path = path.with_suffix(SUFFIX)
-    exported = read_export(path, device, model, transforms, loss_func)
+    members, weights = read_exports(path, device, model, transforms, loss_func)
+    learners = [_learner(exported, path) for exported in members]
+    return learners[0] if len(learners) == 1 else Ensemble(learners, weights)
+
+
+def _learner(exported: Exported, path: Path) -> Learner:
     train = exported.loader.new(training=True)
     dls = DataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
     return Learner(dls, exported.model, loss_func=exported.loss_func)

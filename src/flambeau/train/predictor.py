@@ -14,7 +14,7 @@ from flambeau.data.kinds import Category, Kind, MultiCategory, Places
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.losses import activation_of
 from flambeau.train.defaults import decoding_for
-from flambeau.train.export import read_export
+from flambeau.train.export import read_exports
 
 ROUNDING = 1e-2  # how far probabilities in 16 bits may sum from 1
 
@@ -35,7 +35,7 @@ class Prediction:
 
 
 class Predictor:
-    """An export, ready to answer: the same numbers one at a time and in batches.
+    """An export, ready to answer: the same numbers one at a time and in batches. An ensemble's members are averaged.
 
     Raises:
         ExportError: see `read_export`.
@@ -46,11 +46,12 @@ class Predictor:
         path: str | AnyPath,
         device: torch.device | str = "cpu",
         *,
-        model: nn.Module | None = None,
+        model: nn.Module | Sequence[nn.Module | None] | None = None,
         transforms: Mapping[str, Any] | None = None,
         loss_func: Any = None,
     ) -> None:
-        exported = read_export(path, device, model, transforms, loss_func)
+        self.members, self.weights = read_exports(path, device, model, transforms, loss_func)
+        exported = self.members[0]
         self.model, self.loader, self.header = exported.model, exported.loader, exported.header
         targets = exported.kinds[exported.n_inp :]
         if len(targets) != 1:
@@ -58,7 +59,7 @@ class Predictor:
                 f"A Predictor answers with one target; this export has {len(targets)}. Use load_learner(path).predict."
             )
         self.target: Kind = targets[0]
-        self.activation, self.decodes = activation_of(exported.loss_func), decoding_for(exported.loss_func, targets)
+        self.decodes = decoding_for(exported.loss_func, targets)
 
     @property
     def classes(self) -> list[str]:
@@ -85,16 +86,27 @@ class Predictor:
         bs = bs or self.loader.bs
         for start in range(0, len(items), bs):
             part = items[start : start + bs]
-            batch = self.loader.prepare(part if hasattr(part, "iloc") else list(part))
-            answered = self.model(*batch.inputs)
+            activated, size = self._activated(part if hasattr(part, "iloc") else list(part))
+            for answer, raw in zip(self.decodes(activated), activated, strict=True):
+                yield self._named(self.target.to_pixels(answer, size), raw)
+
+    def _activated(self, items: Any) -> tuple[Tensor, tuple[int, int] | None]:
+        """Return the activated numbers for some items, and the size of the pictures that the (last) model sees.
+
+        Of an ensemble the numbers are the weighted average of its members'.
+        """
+        total: Any = 0
+        for member, weight in zip(self.members, self.weights, strict=True):
+            batch = member.loader.prepare(items)
+            answered = member.model(*batch.inputs)
             if not isinstance(answered, Tensor):
                 raise ArgumentError(
                     f"A Predictor needs a model that gives one tensor, this one gave a {type(answered).__name__}. "
                     "Use load_learner(path).predict."
                 )
-            activated = self.activation(answered.float()).cpu()
-            for answer, raw in zip(self.decodes(activated), activated, strict=True):
-                yield self._named(self.target.to_pixels(answer, batch.picture_size), raw)
+            activated = activation_of(member.loss_func)(answered.float()).cpu()
+            total = activated if len(self.members) == 1 else total + weight * activated
+        return total, batch.picture_size
 
     def _named(self, answer: Tensor, raw: Tensor) -> Prediction:
         label = self.target.decoded(answer)

@@ -24,6 +24,7 @@ from flambeau.course.names import Inf, fastuple, load_pickle, save_pickle
 from flambeau.course.plots import plot_function
 from flambeau.data.archives import file_extract
 from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
+from flambeau.data.bootstrap import Bootstrap, bagging
 from flambeau.data.categorize import (
     Categorize,
     EncodedMultiCategorize,
@@ -200,6 +201,7 @@ from flambeau.train.callbacks.loggers import CSVLogger, TensorBoardCallback, Tra
 from flambeau.train.callbacks.lr_find import minimum, slide, steep, valley
 from flambeau.train.callbacks.mixup import CutMix, MixUp
 from flambeau.train.callbacks.precision import MixedPrecision
+from flambeau.train.callbacks.pruning import PruningCallback
 from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.callbacks.terminate import TerminateOnNaNCallback
@@ -209,9 +211,12 @@ from flambeau.train.callbacks.tracker import (
     SaveModelCallback,
     TrackerCallback,
 )
+from flambeau.train.ensemble import Ensemble, bag
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Prediction, Predictor
+from flambeau.train.tune import tune
+from flambeau.train.tune_result import TuneResult
 from flambeau.vision.architectures import (
     alexnet,
     available_architectures,
@@ -336,4 +341,5 @@ __all__ = [
     "RatioResize", "Resize", "ResizeMethod", "PointScaler", "TensorBBox", "TensorImage", "TensorImageBW",
     "TensorMask", "TensorPoint", "XResNet", "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
     "plt", "BBoxBlock", "BBoxLblBlock", "get_annotations",
+    "Bootstrap", "bagging", "bag", "Ensemble", "PruningCallback", "tune", "TuneResult",
 ]  # fmt: skip

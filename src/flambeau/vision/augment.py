@@ -101,6 +101,9 @@ class ComposedAugment(PictureAugment):
     def is_random(self, training: bool) -> bool:
         return any(part.is_random(training) for part in self._parts)
 
+    def is_moving(self, training: bool) -> bool:
+        return any(part.is_moving(training) for part in self._parts)
+
     def settings(self) -> dict[str, Any]:
         return {"parts": [[type(part).__name__, part.settings()] for part in self._parts]}
 

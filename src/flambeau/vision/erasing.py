@@ -31,6 +31,9 @@ class RandomErasing(Augment):
         super().__init__()
         self.p, self.sl, self.sh, self.min_aspect, self.max_count = p, sl, sh, min_aspect, max_count
 
+    def is_moving(self, training: bool) -> bool:
+        return False
+
     def on_batch(self, batch: Batch, chances: Sequence[random.Random] | None, training: bool) -> Batch:
         if not training:
             return batch

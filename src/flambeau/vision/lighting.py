@@ -33,6 +33,9 @@ class LightAugment(PictureAugment):
             lines = self.draw_all(self.line, chances, len(drawn.lines))
             drawn.lines = [_then(old, new) for old, new in zip(drawn.lines, lines, strict=True)]
 
+    def is_moving(self, training: bool) -> bool:
+        return False
+
     def line(self, chance: random.Random) -> Line | None:
         """Draw the line; None: nothing happens."""
         return self.change(chance) if self.p >= 1 or chance.random() < self.p else None
@@ -72,6 +75,9 @@ class ColourAugment(PictureAugment):
     """A change of colours that needs all three channels of a pixel."""
 
     neutral: ClassVar[float]
+
+    def is_moving(self, training: bool) -> bool:
+        return False
 
     def add_to(self, drawn: Drawn, chances: Sequence[random.Random], training: bool) -> None:
         amounts = self.draw_all(self.amount, chances, len(drawn.lines)) if training else []

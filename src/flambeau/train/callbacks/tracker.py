@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.foundation.errors import ArgumentError, unknown_name
+from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.optimizers import get_hyper, set_hyper
 from flambeau.train.callback import Callback, CancelFitException
 from flambeau.train.callbacks.schedule import ParamScheduler
+from flambeau.train.monitor import require_monitor, smaller_is_better
 
 Comparison = Callable[[float, float], Any]
 
@@ -25,9 +26,9 @@ class TrackerCallback(Callback):
     """Keep the best value of the column `monitor` in `best`, and tell in `new_best` whether this epoch made it.
 
     `comp(value, best)` says whether a value is better: `np.less`, `np.greater` or one of your own; None: `np.less`
-    where the column's name holds "loss" or "error", else `np.greater`. A value has to be better by more than
-    `min_delta`.
-    `wait` counts the epochs since the best. With `reset_on_fit=False` the best of an earlier fit has to be beaten.
+    where the column's name is that of a fault ("loss", "error", "rmse", ...), else `np.greater`. A value has to be
+    better by more than `min_delta`. `wait` counts the epochs since the best. With `reset_on_fit=False` the best of an
+    earlier fit has to be beaten.
 
     Raises:
         ArgumentError: `min_delta` is below 0; when the fit begins: it records no such column (all are listed).
@@ -46,7 +47,7 @@ class TrackerCallback(Callback):
         if min_delta < 0:
             raise ArgumentError(f"min_delta says by how much a value must be better: 0 or more, got {min_delta!r}.")
         if comp is None:
-            comp = np.less if "loss" in monitor or "error" in monitor else np.greater
+            comp = np.less if smaller_is_better(monitor) else np.greater
         self.monitor, self.comp, self.min_delta, self.reset_on_fit = monitor, comp, min_delta, reset_on_fit
         self.lower_is_better = bool(comp(0.0, 1.0))
         self.best: float | None = None
@@ -54,11 +55,7 @@ class TrackerCallback(Callback):
         self.wait = 0
 
     def before_fit(self) -> None:
-        known = list(self.learn.recorder.metric_names[1:-1])
-        if self.monitor not in known:
-            raise unknown_name(
-                "column to monitor", self.monitor, known, f"The epochs of this training record: {', '.join(known)}."
-            )
+        require_monitor(self.learn, self.monitor)
         self.new_best, self.wait = False, 0
         if self.reset_on_fit:
             self.best = None
