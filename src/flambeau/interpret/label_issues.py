@@ -34,7 +34,7 @@ def confident_joint(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     `probabilities` are (n, n_classes) and out of sample, `labels` (n,) class numbers. The suggestion is -1 for items
     that are counted nowhere, because no class reaches its threshold.
     """
-    n, n_classes = probabilities.shape
+    n_classes = probabilities.shape[1]
     own = probabilities.gather(1, labels[:, None])[:, 0].double()
     counts = torch.bincount(labels, minlength=n_classes)
     thresholds = torch.zeros(n_classes, dtype=torch.double).scatter_add_(0, labels, own) / counts.clamp(min=1)
@@ -131,7 +131,7 @@ class LabelIssues:
             ArgumentError: the targets are not classes.
         """
         if found.vocab is None or not isinstance(found.predictions, Tensor):
-            raise ArgumentError("Label issues are found among items with one class each; these targets are not classes.")
+            raise ArgumentError("Label issues are found among items with one class each; these have other targets.")
         return cls.from_predictions(found.predictions, found.targets, found.vocab, items)
 
     @property
