@@ -72,7 +72,6 @@ class _Search:
         self.half_of = [number for number, half in enumerate(facts) for _ in half]
         self.place_of = [place for half in facts for place in range(len(half))]
         self.are_pictures = any(half.has_pictures for half in halves)
-        self.alike_anyway = False
         self.findings: list[Finding] = []
         self.not_checked: list[str] = []
 
@@ -120,7 +119,7 @@ class _Search:
             self.not_checked.append("near-duplicates, unreadable files, sizes: near_duplicates=False was asked for")
         else:
             found = near_pairs([one.thumbnail for one in self.facts])
-            near, self.alike_anyway = found.pairs, found.strict
+            near = found.pairs
             if found.strict:
                 self.not_checked.append(
                     "copies that were changed much: these pictures are all so much alike that only nearly identical "
@@ -136,7 +135,7 @@ class _Search:
         self._tell_pairs("exact duplicates", equal)
         self._tell_pairs("near-duplicates", near)
         self._contradictions([*equal, *near])
-        return sorted([*equal, *near], key=lambda pair: (not self._is_across(pair), pair.bits or 0, pair.first))
+        return sorted([*equal, *near], key=lambda pair: (not self._is_across(pair), -1 if pair.bits is None else pair.bits))
 
     def _is_across(self, pair: Pair) -> bool:
         return self.half_of[pair.first] != self.half_of[pair.second]
@@ -152,10 +151,9 @@ class _Search:
             whole = "picture" if self.are_pictures else "row"
             split_anew = shared_items(self.halves) is not None
             apart = "Keep copies on one side" + ": splitter=GroupSplitter(report.duplicate_groups())" * split_anew
-            # rows of a few columns may be equal by chance, and digits alike; photos are neither
-            by_chance = not self.are_pictures or (near and self.alike_anyway)
             self._add(
-                "warning" if by_chance else "leak",
+                # rows of a few columns may be equal by chance; pictures are not
+                "leak" if self.are_pictures else "warning",
                 f"{title} across the split",
                 held_out,
                 f"{counted(len(held_out), f'held-out {whole}')} ({share}): each {alike} one in another half, such as "

@@ -34,7 +34,7 @@ LEAST_CORRELATION = 0.95
 # that much alike only a nearly identical one counts: with these bounds MNIST, which holds no copies, gives none.
 ALIKE_ANYWAY = 1e-3
 STRICT_BITS = 4
-STRICT_CORRELATION = 0.985
+STRICT_CORRELATION = 0.99
 FLAT = 2.0
 """A thumbnail whose grey values deviate less from their mean shows nothing that could be compared."""
 

@@ -6,7 +6,8 @@ as it usually is of that class's own items, contradicts the label.
     threshold of class j    the mean probability of j over the items labelled j        (equation 2)
     confident joint C[i,j]  items labelled i whose probability of j reaches the threshold of j; where several classes
                             do, j is the likeliest of them                              (equation 1)
-The items off the diagonal of C are the candidates. They are to be looked at, not dropped: a hard item looks the same.
+The items off the diagonal of C are the candidates. They are to be looked at, not dropped: a hard item looks the same,
+and the weaker the model, the more of them are named.
 """
 
 from __future__ import annotations
@@ -166,7 +167,10 @@ class LabelIssues:
         if self._shown_by is None:
             return self.to_frame().head(max_n)
         n = min(max_n, len(self.places))
-        notes = [f"label {self.p_label[at]:.0%}, suggested {self.p_suggested[at]:.0%}" for at in range(n)]
+        notes = [
+            f"{self.labels[at]} {self.p_label[at]:.0%}, {self.suggested[at]} {self.p_suggested[at]:.0%}"
+            for at in range(n)
+        ]
         return self._shown_by.show_results(self.places[:n], notes=notes, **options)
 
     def __len__(self) -> int:

@@ -48,12 +48,13 @@ def outlier_threshold(losses: Tensor, most: float = 0.05) -> float:
 
     On the scale of the square root (for a squared error: the error itself) it is the median plus 3.5 times the median
     absolute deviation, scaled to a standard deviation. A good classifier has a long tail by nature, where that alone
-    would call every tenth item an outlier; so no more than a share `most` of the items stands apart.
+    would call every tenth item an outlier; so no more than a share `most` of the items stands apart (one at least may).
     """
     roots = _roots(losses)
     middle = roots.median()
     spread = (roots - middle).abs().median() * NORMAL
-    far = torch.maximum(middle + FAR * spread, torch.quantile(roots, 1 - most, interpolation="higher"))
+    n_most = min(max(int(most * len(roots)), 1), len(roots) - 1)
+    far = torch.maximum(middle + FAR * spread, roots.topk(n_most + 1)[0][-1])
     return float(far**2 + _floor(losses))
 
 

@@ -375,8 +375,11 @@ class _Pooling:
 
         Raises:
             ArgumentError: there is not one answer for each item, or the classes differ from those of earlier folds.
+            ShapeError: the answers have different shapes.
         """
         n = len(fold.valid)
+        if isinstance(raw, list):
+            raise ShapeError("The predictions of the items have different shapes, so that they cannot be put together.")
         counts = {len(tensor) for tensor in _leaves(raw)}
         if counts != {n}:
             raise ArgumentError(

@@ -83,6 +83,7 @@ from flambeau.interpret.interpretation import (
     Interpretation,
     SegmentationInterpretation,
 )
+from flambeau.interpret.label_issues import LabelIssues
 from flambeau.nn.attention import SelfAttention, SimpleSelfAttention
 from flambeau.nn.blocks import (
     Cat,
@@ -197,6 +198,7 @@ from flambeau.train.callbacks.lr_find import minimum, slide, steep, valley
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.callbacks.schedule import ParamScheduler
+from flambeau.train.cross_validate import CrossValidation, Fold, cross_validate
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Prediction, Predictor
@@ -318,6 +320,7 @@ __all__ = [
     "to_image", "cnn_learner", "vision_learner", "Brightness", "Contrast", "Hue", "Saturation",
     "create_vision_model", "model_meta", "CropPad", "DihedralItem", "FlipItem", "RandomCrop", "RandomResizedCrop",
     "RatioResize", "Resize", "ResizeMethod", "PointScaler", "TensorBBox", "TensorImage", "TensorImageBW",
-    "TensorMask", "TensorPoint", "XResNet", "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
+    "TensorMask", "TensorPoint", "CrossValidation", "Fold", "cross_validate", "LabelIssues", "XResNet",
+    "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
     "plt",
 ]  # fmt: skip
