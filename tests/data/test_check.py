@@ -331,7 +331,8 @@ def test_ten_copies_hidden_among_pets_are_found(
         scale = 0.5 + number / 15
         smaller = picture.resize((int(picture.width * scale), int(picture.height * scale)))
         smaller.save(tmp_path / "valid" / f"{file.stem.rsplit('_', 1)[0]}_x{number}.jpg", quality=40 + 5 * number)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=RegexLabeller(r"/([^/]+)_\w+\.jpg$"),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files,
+                      get_y=RegexLabeller(r"/([^/]+)_\w+\.jpg$"),
                       splitter=FuncSplitter(lambda file: file.parent.name == "valid"))  # fmt: skip
     report = block.dataloaders(tmp_path, bs=1, device="cpu").check()
     found = report.pairs[report.pairs["other_item"].str.contains("_x")]

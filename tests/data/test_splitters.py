@@ -284,7 +284,7 @@ def test_a_stratified_random_split_takes_a_column_a_function_or_values():
     splits = [TrainTestSplitter(0.4, random_state=1, stratify=one)(TABLE) for one in by]
     assert splits[0] == splits[1] == splits[2]
     assert Counter(TABLE["fold"].iloc[splits[0][1]]) == {"a": 2, "b": 2, "c": 4}
-    with pytest.raises(TableError, match="no column 'fodl'. Did you mean 'fold'"):
+    with pytest.raises(TableError, match=r"no column 'fodl'. Did you mean 'fold'"):
         TrainTestSplitter(stratify="fodl")(TABLE)
 
 

@@ -43,8 +43,9 @@ def frame(n: int = 100) -> pd.DataFrame:
 
 def learner(n: int = 100, **options: Any) -> Learner:
     """Return a learner of the readings, whose answer is x and whose target is 0; the second half validates."""
-    block = DataBlock((TransformBlock(type_tfms=lambda x: torch.tensor([x], dtype=torch.float32)), RegressionBlock(1)),
-                      get_x=ColReader("x"), get_y=ColReader("y"), splitter=IndexSplitter(list(range(n, 2 * n))))  # fmt: skip
+    number = TransformBlock(type_tfms=lambda x: torch.tensor([x], dtype=torch.float32))
+    block = DataBlock((number, RegressionBlock(1)),
+                      get_x=ColReader("x"), get_y=ColReader("y"), splitter=IndexSplitter(range(n, 2 * n)))  # fmt: skip
     return Learner(block.dataloaders(frame(n), bs=16, device="cpu"), Same(), **options)
 
 
@@ -100,7 +101,8 @@ def test_nothing_is_dropped_and_nothing_changed() -> None:
 def test_an_origin_of_ones_own_is_tried() -> None:
     interpretation = Interpretation.from_learner(learner())
     batch = ["late" if row >= 188 else "early" for row in range(200)]
-    for by in (batch, batch[100:], {"batch": batch}, {"batch": lambda row: "late" if row["number"] >= 188 else "early"}):
+    by_row = {"batch": lambda row: "late" if row["number"] >= 188 else "early"}
+    for by in (batch, batch[100:], {"batch": batch}, by_row):
         found = interpretation.outliers(by=by, most=0.2)
         top = found.origins[found.origins["value"] == "late"].iloc[0]
         assert (top["outliers"], top["items"]) == (10, 12)
@@ -110,7 +112,8 @@ def test_an_origin_of_ones_own_is_tried() -> None:
 
 def test_chance_is_adjusted_for_all_the_values_tried() -> None:
     apart = [True] * 4 + [False] * 16
-    table, n_tried = trace({"side": ["l"] * 4 + ["r"] * 16, "odd": [row % 2 for row in range(20)], "own": range(20)}, apart)
+    odd = [row % 2 for row in range(20)]
+    table, n_tried = trace({"side": ["l"] * 4 + ["r"] * 16, "odd": odd, "own": list("abcdefghijklmnopqrst")}, apart)
     assert n_tried == 4  # l, r, 0, 1; a value of one item is no origin
     first = table.iloc[0]
     assert first["p"] == pytest.approx(1 / 4845)  # one way in (20 over 4)

@@ -71,7 +71,8 @@ def test_each_prediction_is_that_of_a_learner_which_did_not_see_the_item() -> No
             return self.weight + torch.full((len(x), 2), float(self.number))
 
     def make(fold: Fold) -> Learner:
-        return Learner(block(fold).dataloaders(ITEMS, bs=5, device="cpu"), Told(fold.number), loss_func=lambda p, y: p.sum())
+        dls = block(fold).dataloaders(ITEMS, bs=5, device="cpu")
+        return Learner(dls, Told(fold.number), loss_func=lambda pred, y: pred.sum())
 
     found = run(make=make, train=lambda learn: None)
     for fold in found.folds:
@@ -300,8 +301,10 @@ def test_titanic_reaches_its_usual_accuracy_with_families_kept_together(shared_d
     frame["family"] = frame["Name"].str.split(",").str[0]
 
     def numbers(rows: pd.DataFrame) -> TensorDataset:
-        columns = {"man": rows["Sex"].eq("male"), "age": rows["Age"].fillna(28) / 30, "fare": np.log1p(rows["Fare"]) / 3,
-                   "class": rows["Pclass"] - 2, "siblings": rows["SibSp"], "parents": rows["Parch"]}  # fmt: skip
+        columns = {
+            "man": rows["Sex"].eq("male"), "age": rows["Age"].fillna(28) / 30, "fare": np.log1p(rows["Fare"]) / 3,
+            "class": rows["Pclass"] - 2, "siblings": rows["SibSp"], "parents": rows["Parch"],
+        }  # fmt: skip
         table = pd.DataFrame(columns).to_numpy(np.float32)
         return TensorDataset(torch.from_numpy(table), torch.tensor(rows["Survived"].to_numpy()))
 

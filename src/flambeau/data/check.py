@@ -135,7 +135,8 @@ class _Search:
         self._tell_pairs("exact duplicates", equal)
         self._tell_pairs("near-duplicates", near)
         self._contradictions([*equal, *near])
-        return sorted([*equal, *near], key=lambda pair: (not self._is_across(pair), -1 if pair.bits is None else pair.bits))
+        order = {pair: (not self._is_across(pair), -1 if pair.bits is None else pair.bits) for pair in [*equal, *near]}
+        return sorted(order, key=order.__getitem__)
 
     def _is_across(self, pair: Pair) -> bool:
         return self.half_of[pair.first] != self.half_of[pair.second]
@@ -247,7 +248,7 @@ class _Search:
                 "leak",
                 "groups on both sides",
                 numbers,
-                f"Of {counted(len(held), 'held-out group')}, {len(shared)} also in training, with "
+                f"Held-out groups that are in training too: {len(shared)} of {len(held)}, with "
                 f"{counted(len(numbers), 'held-out item')}: {some}{more}.",
                 "Split by group: splitter=GroupSplitter(...) with the same groups, or KFoldSplitter(groups=...).",
                 n=len(shared),
