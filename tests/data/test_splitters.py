@@ -279,3 +279,19 @@ def test_impossible_folds_are_refused():
         KFoldSplitter(3, 0, groups=[1, 1, 2, 2])(range(4))
     with pytest.raises(DataError, match="at least as many items, got 2"):
         KFoldSplitter(3)(range(2))
+
+
+def test_a_stratified_random_split_takes_a_column_a_function_or_values():
+    by = ["fold", lambda row: row["fold"], TABLE["fold"].tolist()]
+    splits = [TrainTestSplitter(0.4, random_state=1, stratify=one)(TABLE) for one in by]
+    assert splits[0] == splits[1] == splits[2]
+    assert Counter(TABLE["fold"].iloc[splits[0][1]]) == {"a": 2, "b": 2, "c": 4}
+    with pytest.raises(TableError, match=r"no column 'fodl'. Did you mean 'fold'"):
+        TrainTestSplitter(stratify="fodl")(TABLE)
+
+
+def test_all_folds_at_once_are_those_of_each_fold():
+    splitter = KFoldSplitter(3, 1, seed=4, groups="patient")
+    together = splitter.splits(TABLE)
+    assert together == [KFoldSplitter(3, fold, seed=4, groups="patient")(TABLE) for fold in range(3)]
+    assert sorted(place for _, valid in together for place in valid) == list(range(20))

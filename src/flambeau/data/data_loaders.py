@@ -21,6 +21,8 @@ from flambeau.foundation.paths import Path
 
 if TYPE_CHECKING:
     from flambeau.data.block import DataBlock
+    from flambeau.data.check_report import CheckReport
+    from flambeau.data.splitters import By
 
 USUAL_BS = 64
 
@@ -321,6 +323,15 @@ class DataLoaders:
     def decode_batch(self, batch: Any, max_n: int = 9) -> list[tuple[Any, ...]]:
         """Return samples of a batch as a person would write them."""
         return self._knowing_train().decode_batch(batch, max_n)
+
+    def check(self, groups: By | None = None, *, near_duplicates: bool = True) -> CheckReport:
+        """Look for leaks between the halves, duplicates, contradicting labels, broken files; see `data/check.py`.
+
+        `groups` (a column, a function of the item, or one value an item) tells which items belong together.
+        """
+        from flambeau.data.check import check
+
+        return check(self, groups, near_duplicates=near_duplicates)
 
     def _knowing_train(self) -> DataLoader:
         if isinstance(self.train, DataLoader):

@@ -68,7 +68,7 @@ def using_attr(f: Callable[[Any], Any], attr: str) -> UsingAttribute:
     return UsingAttribute(f, attr)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Say whether `value` is None, NaN, NaT or pandas' NA, without importing pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -101,7 +101,7 @@ class ColReader:
 
     def _read(self, row: Any, col: str | int) -> Any:
         value = _cell(row, col)
-        if _is_missing(value):
+        if is_missing(value):
             names = _column_names(row)
             name = names[col] if isinstance(col, int) and col not in names and names else col
             raise LabelError(
@@ -160,7 +160,7 @@ class CategoryMap(Sequence[Any]):
                 raise LabelError(
                     f"A class must be one value ({error}). For several labels an item use MultiCategoryBlock."
                 ) from error
-            classes = L([value for value in map(_plain, values) if not _is_missing(value)])
+            classes = L([value for value in map(_plain, values) if not is_missing(value)])
             if sort:
                 classes = _sorted(classes)
         self.items: L[Any] = L([NA_LABEL]) + classes if add_na else classes

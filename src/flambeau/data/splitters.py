@@ -74,8 +74,13 @@ def _column(items: Any, col: str | int) -> Any:
     raise TableError(f"The table has no column {col!r}. {hint}")
 
 
-def _values(items: Any, by: By, who: str) -> list[Any]:
-    """Return one value an item: from a column, a function of the item, or a sequence; none may be missing."""
+def values_by(items: Any, by: By, who: str) -> list[Any]:
+    """Return one value an item: from a column, a function of the item, or a sequence; some may be missing.
+
+    Raises:
+        TableError: there is no such column.
+        ArgumentError: there is not one value for each item; `who` says in the message who asked.
+    """
     if callable(by):
         values = [by(row) for row in _rows(items)]
     elif isinstance(by, str):
@@ -84,6 +89,12 @@ def _values(items: Any, by: By, who: str) -> list[Any]:
         values = list(by)
     if len(values) != len(items):
         raise ArgumentError(f"{who} got {len(values)} values for {len(items)} items; it needs one for each.")
+    return values
+
+
+def _values(items: Any, by: By, who: str) -> list[Any]:
+    """Return one value an item, of which none is missing."""
+    values = values_by(items, by, who)
     missing = [position for position, value in enumerate(values) if value is None or value != value]
     if missing:
         shown = ", ".join(map(str, missing[:5]))
@@ -249,24 +260,29 @@ class EndSplitter:
 
 @dataclass(frozen=True)
 class TrainTestSplitter:
-    """Split as scikit-learn's `train_test_split` does; `stratify` keeps the shares of its values on both sides."""
+    """Split as scikit-learn's `train_test_split` does.
+
+    `stratify` (a column, a function or one value an item) keeps the shares of its values on both sides.
+    """
 
     test_size: float | int = 0.2
     random_state: int | None = None
-    stratify: Sequence[Any] | None = None
+    stratify: By | None = None
     train_size: float | int | None = None
     shuffle: bool = True
 
     def __call__(self, items: Any) -> Split:
         from sklearn.model_selection import train_test_split
 
+        named = isinstance(self.stratify, str) or callable(self.stratify)
+        stratify = _values(items, self.stratify, "TrainTestSplitter") if named else self.stratify  # type: ignore[arg-type]
         try:
             train, valid = train_test_split(
                 np.arange(len(items)),
                 test_size=self.test_size,
                 train_size=self.train_size,
                 random_state=random.getrandbits(32) if self.random_state is None else self.random_state,
-                stratify=self.stratify,
+                stratify=stratify,
                 shuffle=self.shuffle,
             )
         except ValueError as error:
@@ -390,8 +406,18 @@ class KFoldSplitter:
             raise ArgumentError("Pass stratify or groups, not both: whole groups cannot be spread over the folds.")
 
     def __call__(self, items: Any) -> Split:
-        folds = self._by_group(items) if self.groups is not None else self._by_item(items)
-        return _halves(folds == self.fold, f"Fold {self.fold} of {self.n_folds} has nothing to hold.")
+        return self._split(self._folds(items), self.fold)
+
+    def splits(self, items: Any) -> list[Split]:
+        """Return the splits of all folds: each item validates in exactly one."""
+        folds = self._folds(items)
+        return [self._split(folds, fold) for fold in range(self.n_folds)]
+
+    def _split(self, folds: npt.NDArray[np.int64], fold: int) -> Split:
+        return _halves(folds == fold, f"Fold {fold} of {self.n_folds} has nothing to hold.")
+
+    def _folds(self, items: Any) -> npt.NDArray[np.int64]:
+        return self._by_group(items) if self.groups is not None else self._by_item(items)
 
     def _by_item(self, items: Any) -> npt.NDArray[np.int64]:
         """Deal the shuffled items out like cards; sorted by class first, each class is dealt to all folds."""

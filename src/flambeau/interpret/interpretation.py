@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,6 +19,9 @@ from flambeau.train.ensemble import Ensemble
 from flambeau.train.inference import predict_batch
 
 if TYPE_CHECKING:
+    from flambeau.data.splitters import By
+    from flambeau.interpret.label_issues import LabelIssues
+    from flambeau.interpret.outliers import OutlierReport
     from flambeau.train.learner import Learner
 
 FEW_CLASSES = 30  # up to here a confusion matrix has room for its numbers
@@ -85,6 +88,17 @@ class Interpretation:
             words = f"loss {loss:.2f}" if abs(loss) < 1e5 else f"loss {loss:.2e}"
             notes.append(words + (f", sure {float(sure[place]):.0%}" if sure is not None else ""))
         return self.show_results(places.tolist(), notes=notes, nrows=nrows, **options)
+
+    def outliers(self, by: By | Mapping[str, By] | None = None, most: float = 0.05) -> OutlierReport:
+        """Set apart the items whose loss is far from the others', trace where they come from, and measure them alone.
+
+        Tried as origins are label and answer, the columns of a table, folder, file type and size of pictures, and `by`:
+        a column, a function of the item or one value an item, or several of these by name. At most a share `most` of
+        the items stands apart; see `interpret/outliers.py` for the rule. Nothing is dropped.
+        """
+        from flambeau.interpret.outliers import find_outliers
+
+        return find_outliers(self, by, most)
 
     def show_results(self, idxs: Sequence[int], notes: Sequence[str] | None = None, **options: Any) -> Any:
         """Draw the items at these places with their targets and predictions."""
@@ -167,6 +181,12 @@ class ClassificationInterpretation(Interpretation):
                     ink = "white" if shown[row, column] > shown.max() / 2 else "black"
                     ax.text(column, row, words, ha="center", va="center", color=ink, fontsize=9)
         return Drawing(figure)
+
+    def label_issues(self) -> LabelIssues:
+        """Return the items whose label is probably wrong (confident learning); see `interpret/label_issues.py`."""
+        from flambeau.interpret.label_issues import label_issues
+
+        return label_issues(self)
 
     def most_confused(self, min_val: int = 1) -> list[tuple[str, str, int]]:
         """Return (actual, predicted, how often) for the pairs of classes mixed up at least `min_val` times."""

@@ -84,6 +84,7 @@ from flambeau.interpret.interpretation import (
     Interpretation,
     SegmentationInterpretation,
 )
+from flambeau.interpret.label_issues import LabelIssues
 from flambeau.nn.attention import SelfAttention, SimpleSelfAttention
 from flambeau.nn.blocks import (
     Cat,
@@ -211,6 +212,7 @@ from flambeau.train.callbacks.tracker import (
     SaveModelCallback,
     TrackerCallback,
 )
+from flambeau.train.cross_validate import CrossValidation, Fold, cross_validate
 from flambeau.train.ensemble import Ensemble, bag
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
@@ -340,6 +342,6 @@ __all__ = [
     "create_vision_model", "model_meta", "CropPad", "DihedralItem", "FlipItem", "RandomCrop", "RandomResizedCrop",
     "RatioResize", "Resize", "ResizeMethod", "PointScaler", "TensorBBox", "TensorImage", "TensorImageBW",
     "TensorMask", "TensorPoint", "XResNet", "xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152", "pd",
-    "plt", "BBoxBlock", "BBoxLblBlock", "get_annotations",
+    "plt", "CrossValidation", "Fold", "cross_validate", "LabelIssues", "BBoxBlock", "BBoxLblBlock", "get_annotations",
     "Bootstrap", "bagging", "bag", "Ensemble", "PruningCallback", "tune", "TuneResult",
 ]  # fmt: skip
