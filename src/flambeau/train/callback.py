@@ -60,11 +60,15 @@ class Callback:
     `order` sorts callbacks within an event (default 0; mixed precision -10, schedules 10, the recorder 50, the progress
     display 60). With `run_train` or `run_valid` False a callback sees no batches of training or of validation; the
     events around them reach it. An event nobody overrides costs nothing.
+
+    Where several processes train together, each has its callbacks. One with `first_process_only`, which shows or writes
+    something, is called in the first alone; it must not call what all take part in (`validate`, `save`).
     """
 
     order: int = 0
     run_train: bool = True
     run_valid: bool = True
+    first_process_only: bool = False
     learn: Learner
 
     def after_create(self) -> None:

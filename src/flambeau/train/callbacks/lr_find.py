@@ -17,6 +17,7 @@ import torch
 
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, TrainingError
+from flambeau.foundation.processes import n_processes
 from flambeau.nn.optimizers import set_hyper
 from flambeau.train.callback import Callback, CancelFitException, CancelValidException
 
@@ -148,7 +149,7 @@ def find_rate(
     kept = _Kept(learn)
     sweep = RateSweep(start_lr, end_lr, num_it, stop_div)
     learn._check_train_loader()
-    n_epoch = -(-num_it // len(learn.dls.train))
+    n_epoch = -(-num_it // len(learn.dls.train)) * n_processes()  # several processes make fewer steps an epoch
     try:
         with learn.no_logging(), learn.no_bar(), learn.added_cbs([sweep, _NoValidation()]):
             learn.fit(n_epoch)
