@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.processes import is_first_process, n_processes
 
 
 def run_train_vision(
@@ -23,8 +26,11 @@ def run_train_vision(
     lr: float,
     valid_pct: float,
     seed: int,
+    deterministic: bool,
 ) -> None:
     """Train a classifier on the pictures of a folder and write what came of it to `out`.
+
+    Started in several processes (`--processes`, torchrun), they train together, and the first speaks and writes.
 
     Raises:
         ArgumentError, DataError, DownloadError: see the message.
@@ -37,18 +43,22 @@ def run_train_vision(
     from flambeau.vision.resize import Resize
 
     require_folder(folder)
-    set_seed(seed)
+    set_seed(seed, deterministic=deterministic)
     presize = int(size * 1.15) if augment else size
     item_tfms: Any = Resize(presize, method=resize)
     batch_tfms = aug_transforms(size=size, min_scale=0.75) if augment else None
     dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
-    learn = vision_learner(
-        dls, arch, pretrained=pretrained, weights=weights, metrics=[error_rate, accuracy], path=out
-    )  # fmt: skip
-    if learn.model.pretrained:
-        learn.fine_tune(epochs, lr)
-    else:
-        learn.fit_one_cycle(epochs, lr)
+    with nullcontext() if is_first_process() else redirect_stdout(io.StringIO()):
+        learn = vision_learner(
+            dls, arch, pretrained=pretrained, weights=weights, metrics=[error_rate, accuracy], path=out
+        )  # fmt: skip
+    with learn.distributed() if n_processes() > 1 else nullcontext():
+        if learn.model.pretrained:
+            learn.fine_tune(epochs, lr)
+        else:
+            learn.fit_one_cycle(epochs, lr)
+    if not is_first_process():
+        return
     export = learn.export("export.safetensors")
     commands = [f"flambeau predict {export} FILES...", f"flambeau evaluate {export} FOLDER"]
     about = f"{arch} on {folder}, {len(dls.train_ds)} pictures to train, {len(dls.valid_ds)} to validate, seed {seed}"
@@ -76,9 +86,11 @@ def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, ba
     n_train = n if halves else n - int(n * valid_pct)
     if n_train < 2:
         raise EmptyError(f"{folder} holds {n} picture(s) to train on and to validate; that is too few.")
-    if bs > n_train:
-        print(f"Only {n_train} training pictures: the batch is lowered from {bs} to {max(n_train // 4, 1)}.")
-        bs = max(n_train // 4, 1)
+    if bs * n_processes() > n_train:
+        lowered = max(n_train // (4 * n_processes()), 1)
+        if is_first_process():
+            print(f"Only {n_train} training pictures: the batch is lowered from {bs} to {lowered}.")
+        bs = lowered
     if halves:
-        return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
+        return ImageDataLoaders.from_folder(folder, seed=seed, bs=bs, **shared)
     return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)

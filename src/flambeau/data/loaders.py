@@ -139,12 +139,12 @@ class BatchMaker:
         if isinstance(self.dataset, list | tuple | torch.utils.data.TensorDataset):
             return False
         draws = getattr(self.dataset, "is_random", None)
-        return draws is None or bool(draws(self.training))
+        return draws is None or bool(draws(True))
 
     def runs_foreign_code(self) -> bool:
-        """Whether code that is not flambeau's own makes training samples: it draws, if it does, from global streams."""
-        foreign = any(t.is_random(self.training) and not is_own_code(t.code) for t in self.item_tfms)
-        return self.training and (foreign or self._dataset_may_draw())
+        """Whether code that is not flambeau's own makes samples: it draws, if it does, from the global streams."""
+        foreign = any(t.is_random(True) and not is_own_code(t.code) for t in self.item_tfms)
+        return foreign or self._dataset_may_draw()
 
 
 def makes_batches(dataset: Any) -> bool:
