@@ -235,6 +235,7 @@ def test_the_demo_runs_and_its_commands_work(tmp_path: Path) -> None:
         assert again.exit_code == 0, again.output
 
 
+@pytest.mark.slow
 def test_two_processes_train_together_and_one_of_them_writes(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     pictures, out = write_pictures(tmp_path / "pictures", n=10), tmp_path / "out"
@@ -247,6 +248,7 @@ def test_two_processes_train_together_and_one_of_them_writes(tmp_path: Path) -> 
     assert (out / "export.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_what_stops_a_process_is_told_once(tmp_path: Path) -> None:
     done = python("-m", "flambeau", "train", "vision", str(tmp_path / "nowhere"), "--processes", "2")
     assert done.returncode == 2

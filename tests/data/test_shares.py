@@ -85,7 +85,7 @@ def test_an_iterable_that_may_differ_between_processes_is_refused() -> None:
 
 def test_a_validation_loader_that_shuffles_is_refused() -> None:
     loader: Any = torch.utils.data.DataLoader(rows(4), shuffle=True)
-    with pytest.raises(ArgumentError, match="items would count twice.*shuffle=False"):
+    with pytest.raises(ArgumentError, match=r"items would count twice.*shuffle=False"):
         share(loader, 0, 2, None, "cpu", training=False)
 
 
