@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STEP, SIZE, REPEATS = 64, 64, 5
+STEP, SIZE, REPEATS = 64, 64, 3
 
 
 def learner(bs: int) -> Any:
@@ -35,7 +35,7 @@ def learner(bs: int) -> Any:
     torch.set_num_threads(1)
     set_seed(1)
     root = unpack_fashion(Path(tempfile.gettempdir()) / f"flambeau-fashion-{os.environ.get('RANK', '0')}")
-    files = get_image_files(root)[::16]
+    files = get_image_files(root)[::6]
     dls = ImageDataLoaders.from_path_func(
         root, files, parent_label, seed=1, bs=bs, item_tfms=Resize(SIZE), batch_tfms=aug_transforms(), num_workers=1,
         device="cpu",
