@@ -241,3 +241,24 @@ def test_the_demo_runs_and_its_commands_work(tmp_path: Path) -> None:
     for command in commands[:2]:
         again = said_by(*command.split()[1:])
         assert again.exit_code == 0, again.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_one_of_them_writes(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    pictures, out = write_pictures(tmp_path / "pictures", n=10), tmp_path / "out"
+    done = python("-m", "flambeau", "train", "vision", str(pictures), "--out", str(out), "--processes", "2",
+                  "--no-pretrained", "--arch", "xresnet18", "--size", "32", "--epochs", "1", "--bs", "4")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "2 processes on cpu: 4 items each, 8 a step" in done.stdout
+    assert done.stdout.count("Accuracy on the validation set:") == done.stdout.count("xresnet18:") == 1
+    assert len(list(csv.DictReader((out / "history.csv").open()))) == 1
+    assert (out / "export.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_what_stops_a_process_is_told_once(tmp_path: Path) -> None:
+    done = python("-m", "flambeau", "train", "vision", str(tmp_path / "nowhere"), "--processes", "2")
+    assert done.returncode == 2
+    assert done.stderr.count("A folder of pictures was expected") == 1
+    assert "of 2, from 0) failed and the others were ended" in done.stderr

@@ -30,12 +30,13 @@ def test_a_seed_beyond_numpys_range_is_taken():
         set_seed(2**40 + 3)
 
 
-def test_reproducible_asks_torch_for_deterministic_kernels(monkeypatch):
+@pytest.mark.parametrize("word", ["reproducible", "deterministic"])
+def test_one_word_asks_torch_for_deterministic_kernels(monkeypatch, word):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     try:
         with no_random(0):
-            set_seed(1, reproducible=True)
+            set_seed(1, **{word: True})
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.backends.cudnn.deterministic
     finally:

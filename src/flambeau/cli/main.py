@@ -14,10 +14,12 @@ from typing import Annotated, ParamSpec
 import typer
 
 from flambeau import __version__
+from flambeau.cli.processes import INTERRUPTED, run_in_processes, tell_parent
 from flambeau.foundation.errors import FlambeauError
+from flambeau.foundation.processes import n_processes
 
 P = ParamSpec("P")
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT = 2
 
 app = typer.Typer(
     help="Practical deep learning: from a pile of data to a trained, explained, exported model.",
@@ -37,7 +39,8 @@ def told_plainly(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (FlambeauError, OSError) as error:  # OSError: a folder that may not be written, a full disk
-            print(f"Error: {error}", file=sys.stderr)
+            if not tell_parent(error):
+                print(f"Error: {error}", file=sys.stderr)
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
@@ -93,13 +96,17 @@ def train_vision(
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 2e-3,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+    deterministic: Annotated[bool, typer.Option(help="Use only operations that repeat exactly; slower.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Train in so many processes: one a GPU, or sharing cores.")] = 1,
 ) -> None:
     """Train a picture classifier on a folder, and write an export, a report and the history."""
+    if processes > 1 and n_processes() == 1:
+        return run_in_processes(processes)
     from flambeau.cli.train_vision import run_train_vision
 
     run_train_vision(
         folder, out, arch=arch, pretrained=pretrained, weights=weights, epochs=epochs, size=size, resize=resize,
-        augment=augment, min_scale=min_scale, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed,
+        augment=augment, min_scale=min_scale, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed, deterministic=deterministic,
     )  # fmt: skip
 
 

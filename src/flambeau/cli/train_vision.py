@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.processes import is_first_process, n_processes
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -27,8 +30,11 @@ def run_train_vision(
     lr: float,
     valid_pct: float,
     seed: int,
+    deterministic: bool,
 ) -> None:
     """Train a classifier on the pictures of a folder and write what came of it to `out`.
+
+    Started in several processes (`--processes`, torchrun), they train together, and the first speaks and writes.
 
     Raises:
         ArgumentError, DataError, DownloadError: see the message.
@@ -36,12 +42,15 @@ def run_train_vision(
     from flambeau.foundation.seeds import set_seed
     from flambeau.interpret.report import write_report
 
-    set_seed(seed)
+    set_seed(seed, deterministic=deterministic)
     learn = folder_learner(
         folder, out, arch=arch, pretrained=pretrained, weights=weights, size=size, resize=resize, augment=augment,
         min_scale=min_scale, bs=bs, valid_pct=valid_pct, seed=seed,
     )  # fmt: skip
-    fit_folder(learn, epochs, lr)
+    with learn.distributed() if n_processes() > 1 else nullcontext():
+        fit_folder(learn, epochs, lr)
+    if not is_first_process():
+        return
     dls = learn.dls
     export = learn.export("export.safetensors")
     commands = [f"flambeau predict {export} FILES...", f"flambeau evaluate {export} FOLDER"]
@@ -80,9 +89,10 @@ def folder_learner(
     presize = int(size * 1.15) if augment else size
     item_tfms: Any = Resize(presize, method=resize)
     batch_tfms = aug_transforms(size=size, min_scale=min_scale) if augment else None
-    dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
     metrics = [error_rate, accuracy]
-    return vision_learner(dls, arch, pretrained=pretrained, weights=weights, metrics=metrics, path=out)
+    with nullcontext() if is_first_process() else redirect_stdout(io.StringIO()):
+        dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
+        return vision_learner(dls, arch, pretrained=pretrained, weights=weights, metrics=metrics, path=out)
 
 
 def fit_folder(learn: Learner, epochs: int, lr: float) -> None:
@@ -113,5 +123,5 @@ def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, ba
     if n_train < 2:
         raise EmptyError(f"{folder} holds {n} picture(s) to train on and to validate; that is too few.")
     if halves:
-        return ImageDataLoaders.from_folder(folder, bs=bs, **shared)
+        return ImageDataLoaders.from_folder(folder, seed=seed, bs=bs, **shared)
     return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)

@@ -20,12 +20,14 @@ class Batch:
     """The inputs and targets of some items, as plain tensors, with the kind of each column.
 
     Unpacks like the tuple it stands for: `x, y = batch`. `indices` are the items' places in the data set, where known.
+    Where several processes share an epoch, `parts` tells how many items each of them has of this step.
     """
 
     inputs: tuple[Any, ...]
     targets: tuple[Any, ...] = ()
     kinds: tuple[Kind, ...] = ()
     indices: Sequence[int] | None = None
+    parts: tuple[int, ...] = ()
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -60,6 +62,11 @@ class Batch:
             if isinstance(kind, Picture):
                 return value.shape[-1], value.shape[-2]
         return None
+
+    @property
+    def n_of_step(self) -> int:
+        """The number of items that the step learns from: the batch's, or those of all processes together."""
+        return sum(self.parts) if self.parts else self.n_items
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.columns)

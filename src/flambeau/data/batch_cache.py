@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch
+from flambeau.foundation.processes import n_local_processes
 
 SHARE_OF_FREE_MEMORY = 0.25
 MOST_BYTES = 4 << 30
 
 
 def memory_budget() -> int:
-    """Return how many bytes one loader may keep: a quarter of the free memory, at most 4 GiB."""
-    return min(int(free_memory() * SHARE_OF_FREE_MEMORY), MOST_BYTES)
+    """Return how many bytes one loader may keep: a quarter of this process's part of the free memory, at most 4 GiB."""
+    return min(int(free_memory() * SHARE_OF_FREE_MEMORY) // n_local_processes(), MOST_BYTES)
 
 
 def free_memory() -> int:

@@ -7,9 +7,14 @@ the device therefore do not change what happens to an item.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
 
 BATCH_STAGE = 1
+FOREIGN_STAGE = 2
 
 
 class ItemChance(random.Random):
@@ -34,6 +39,27 @@ def item_chance(seed: int, epoch: int, index: int) -> ItemChance:
 def batch_chances(seed: int, epoch: int, indices: Iterable[int]) -> list[random.Random]:
     """Return one stream for each item of a batch."""
     return [item_chance(seed, epoch, int(index)).for_batch() for index in indices]
+
+
+def seed_global_streams(seed: int, epoch: int, index: int) -> None:
+    """Let the global streams of Python, numpy and torch, from which foreign code draws, be one item's own."""
+    key = (item_chance(seed, epoch, index).key + FOREIGN_STAGE) % (1 << 63)
+    random.seed(key)
+    np.random.seed(key % (1 << 32))
+    # not torch.manual_seed, which would seed the GPUs as well, and start them in a worker process
+    torch.default_generator.manual_seed(key)
+
+
+@contextmanager
+def global_streams_kept() -> Iterator[None]:
+    """Give the global streams back as they were: what items draw must not move the model's dropout."""
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
 
 
 def loose_chance() -> random.Random:

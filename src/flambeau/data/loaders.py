@@ -25,12 +25,13 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch, as_batch, collate, item_of
 from flambeau.data.batch_cache import BatchCache, memory_budget
-from flambeau.data.chance import batch_chances, item_chance
+from flambeau.data.chance import batch_chances, global_streams_kept, item_chance, seed_global_streams
 from flambeau.data.kinds import Kind, Mask, kind_of
 from flambeau.data.pipeline import raise_located
-from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms
+from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms, is_own_code
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, unknown_name
+from flambeau.foundation.processes import n_local_processes
 
 MAX_WORKERS = 16
 FEWEST_FOR_THREADS = 8  # a prediction or two is made sooner by the thread that asks
@@ -93,6 +94,12 @@ class BatchMaker:
         if self.n_threads > 1 and len(indices) >= FEWEST_FOR_THREADS:
             self.sample_kinds(self.dataset[int(indices[0])])  # found once, before the threads ask for them
             samples: list[Any] = list(threads(self.n_threads).map(lambda index: self.sample(index, epoch), indices))
+        elif self.runs_foreign_code():
+            with global_streams_kept():
+                samples = []
+                for index in indices:
+                    seed_global_streams(self.seed, epoch, index)
+                    samples.append(self.sample(index, epoch))
         else:
             samples = [self.sample(index, epoch) for index in indices]
         for function in self.before_batch:
@@ -126,10 +133,18 @@ class BatchMaker:
             return False
         if any(t.is_random(self.training) for t in self.item_tfms if isinstance(t, Augment) or not sure):
             return False
-        if sure or not self.training or isinstance(self.dataset, list | tuple | torch.utils.data.TensorDataset):
-            return True
+        return sure or not self.training or not self._dataset_may_draw()
+
+    def _dataset_may_draw(self) -> bool:
+        if isinstance(self.dataset, list | tuple | torch.utils.data.TensorDataset):
+            return False
         draws = getattr(self.dataset, "is_random", None)
-        return draws is not None and not draws(self.training)
+        return draws is None or bool(draws(True))
+
+    def runs_foreign_code(self) -> bool:
+        """Whether code that is not flambeau's own makes samples: it draws, if it does, from the global streams."""
+        foreign = any(t.is_random(True) and not is_own_code(t.code) for t in self.item_tfms)
+        return foreign or self._dataset_may_draw()
 
 
 def makes_batches(dataset: Any) -> bool:
@@ -146,9 +161,9 @@ def threads(n: int) -> ThreadPoolExecutor:
 
 
 def n_cores() -> int:
-    """Return how many processors this process may use, at most 16."""
+    """Return how many processors this process may use, at most 16; several processes on a machine share its own."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MAX_WORKERS)
+    return min(max(usable // n_local_processes(), 1), MAX_WORKERS)
 
 
 class _WorkerSource(torch.utils.data.Dataset[Batch | FlambeauError]):
@@ -172,6 +187,8 @@ class _Workers:
     def __init__(self, maker: BatchMaker, n_workers: int, method: str, pin_memory: bool) -> None:
         self.requests = _Requests()
         self.round: Generator[Batch, None, None] | None = None
+        # torch draws the workers' seeds; from the global stream they would shift the model's dropout
+        generator = torch.Generator().manual_seed(maker.seed)
         self.loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(
             _WorkerSource(maker),
             batch_size=None,
@@ -180,8 +197,7 @@ class _Workers:
             persistent_workers=True,
             pin_memory=pin_memory,
             multiprocessing_context=method,
-            # torch seeds its workers from here, and not from the stream that dropout draws from
-            generator=torch.Generator().manual_seed(maker.seed),
+            generator=generator,
         )
 
     def batches(self, index_batches: Iterator[list[int]], epoch: int) -> Iterator[Batch]:
@@ -359,7 +375,12 @@ class DataLoader:
         return self.maker.kinds
 
     def __len__(self) -> int:
-        return self.n // self.bs if self.drop_last else -(-self.n // self.bs)
+        return self.n_steps()
+
+    def n_steps(self, n_processes: int = 1) -> int:
+        """Return how many steps an epoch has, where each of several processes makes a batch of every step."""
+        size = self.bs * n_processes
+        return self.n // size if self.drop_last else -(-self.n // size)
 
     # the order
 
@@ -372,9 +393,10 @@ class DataLoader:
         generator = torch.Generator().manual_seed((self.maker.seed * 1_000_003 + self.epoch) % (1 << 63))
         return torch.randperm(self.n, generator=generator).tolist()
 
-    def index_batches(self) -> Iterator[list[int]]:
-        """Return the indices of each batch of the coming epoch."""
-        return _cut(self.get_idxs(), len(self), self.bs, self.drop_last)
+    def index_batches(self, n_processes: int = 1) -> Iterator[list[int]]:
+        """Return the indices of each batch of the coming epoch; of `n_processes` batches where these make a step."""
+        n_steps = len(self) if n_processes == 1 else self.n_steps(n_processes)
+        return _cut(self.get_idxs(), n_steps, self.bs * n_processes, self.drop_last)
 
     def go_to(self, seed: int, epoch: int) -> None:
         """Take the order and the chance that a loader with this seed has in this epoch, whatever came before."""
@@ -390,7 +412,11 @@ class DataLoader:
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of the coming epoch, from number `first` on: those before it are not made."""
-        epoch, index_batches = self.epoch, islice(self.index_batches(), first, None)
+        yield from self.serve(islice(self.index_batches(), first, None))
+
+    def serve(self, index_batches: Iterator[list[int]]) -> Iterator[Batch]:
+        """Yield the batches of these indices, as one epoch."""
+        epoch = self.epoch
         # counted at the start, so that an epoch which is broken off is not served a second time
         self.epoch += 1
         maker, batch_tfms = self._prepared()

@@ -67,8 +67,12 @@ class Transform:
         Of flambeau's own transforms only those of class `Augment` draw. What a user's code does nobody knows here, so
         in training it counts as random.
         """
-        code = self.encodes if "encodes" in self.__dict__ else type(self)
-        return training and not is_own_code(code)
+        return training and not is_own_code(self.code)
+
+    @property
+    def code(self) -> Any:
+        """Whose code it runs: the function it wraps, else its class."""
+        return self.encodes if "encodes" in self.__dict__ else type(self)
 
     @property
     def learns(self) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 
 from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.processes import local_place
 
 
 @cache
@@ -32,9 +33,13 @@ def _accelerators() -> list[str]:
 
 
 def _numbered(device: torch.device) -> torch.device:
-    """Write the number of an accelerator out, so that the device equals that of the tensors on it."""
+    """Write the number of an accelerator out, so that the device equals that of the tensors on it.
+
+    Of several processes on one machine each takes a GPU of its own.
+    """
     if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
+        own = local_place()
+        return torch.device("cuda", own if 0 < own < torch.cuda.device_count() else torch.cuda.current_device())
     return torch.device("mps", 0) if device.type == "mps" else device
 
 

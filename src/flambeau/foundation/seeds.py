@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def set_seed(seed: int, reproducible: bool = False) -> None:
-    """Seed Python, numpy and torch on all devices.
+def set_seed(seed: int, reproducible: bool = False, *, deterministic: bool = False) -> None:
+    """Seed Python, numpy and torch on all devices: splits, weights, orders, augmentation and dropout follow.
 
-    `reproducible=True` also asks torch for deterministic kernels: slower, and the same numbers in each run on the same
-    machine. Operations that have no such kernel warn.
+    `deterministic=True` (or `reproducible`, fastai's word for it) also asks torch for deterministic kernels: slower,
+    and the same numbers in each run on the same machine. Operations that have no such kernel warn.
     """
     import numpy as np
     import torch
@@ -25,7 +25,7 @@ def set_seed(seed: int, reproducible: bool = False) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # numpy takes 32 bits
     torch.manual_seed(seed)
-    if reproducible:
+    if reproducible or deterministic:
         # cuBLAS is deterministic only with a fixed workspace (CUDA documentation, "Results reproducibility")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

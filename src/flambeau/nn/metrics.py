@@ -171,6 +171,9 @@ class _Adapted(Metric):
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        if hasattr(inner, "sync_on_compute"):
+            # of several processes each sees all items already: torchmetrics would count them once a process
+            inner.sync_on_compute = False
 
     @property
     def name(self) -> str:

@@ -61,12 +61,16 @@ class Callback:
     display 60, loggers 62, trackers 65, averaged weights 70, early stopping 80). With `run_train` or `run_valid` False
     a callback sees no batches of training or of validation; the events around them reach it. With `run_lr_find` False
     it takes no part in the search for a learning rate. An event nobody overrides costs nothing.
+
+    Where several processes train together, each has its callbacks. One with `first_process_only`, which shows or writes
+    something, is called in the first alone; it must not call what all take part in (`validate`, `save`).
     """
 
     order: int = 0
     run_train: bool = True
     run_valid: bool = True
     run_lr_find: bool = True
+    first_process_only: bool = False
     learn: Learner
 
     def after_create(self) -> None:

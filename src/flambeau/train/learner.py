@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from flambeau.train.callback import Callback
 from flambeau.train.callbacks.batch_size import AutoBatchSize
 from flambeau.train.callbacks.channels_last import ChannelsLast
 from flambeau.train.callbacks.checkpointing import Checkpointing
+from flambeau.train.callbacks.distributed import distributed, once
 from flambeau.train.callbacks.lr_find import SuggestedRates, find_rate, valley
 from flambeau.train.callbacks.precision import MixedPrecision
 from flambeau.train.callbacks.progress import Progress
@@ -501,7 +502,7 @@ class Learner(Loop):
 
     def save(self, file: str | AnyPath, with_opt: bool = True) -> Path:
         """Keep the weights (and the optimizer's state) under `path/model_dir`; return the file."""
-        return save_weights(self, file, with_opt)
+        return once(self, lambda: save_weights(self, file, with_opt))
 
     def load(
         self,
@@ -526,7 +527,26 @@ class Learner(Loop):
         """Write everything that predicting needs to one safetensors file under `path` (any file name will do)."""
         from flambeau.train.export import export
 
-        return export(self, fname)
+        return once(self, lambda: export(self, fname))
+
+    # several processes
+
+    def distributed(
+        self, find_unused_parameters: bool = False, share_validation: bool = True
+    ) -> AbstractContextManager[Learner]:
+        """Train, inside the `with`, in all processes that `torchrun` started: each on its part of every step.
+
+        A step takes `bs` items from each process. `find_unused_parameters` is for models of which a step may leave
+        parameters out; with `share_validation=False` each process validates on everything. Without torchrun there is
+        one process, and nothing changes. See docs/multi-host.md.
+
+        Raises:
+            MissingDependencyError: there are several processes and Accelerate is not installed.
+            ArgumentError: the processes have different data, or there are fewer GPUs than processes.
+        """
+        return distributed(self, find_unused_parameters, share_validation)
+
+    distrib_ctx = distributed
 
     # speed and precision
 

@@ -84,6 +84,8 @@ class Loop:
         # mixed precision sets these two: see callbacks/precision.py
         self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.scaler: torch.amp.GradScaler | None = None
+        # several processes that train together set this one: see callbacks/distributed.py
+        self.is_first_process = True
         self._plans: dict[bool, Events] = {}
         # of a training pass that is taken up in its middle: how many batches are done, and those to come
         self.rest: tuple[int, Iterable[Any]] | None = None
@@ -194,7 +196,8 @@ class Loop:
 
     def plan_events(self) -> None:
         """Note for each event whom to call, so that an event nobody waits for costs nothing."""
-        cbs = sorted(self.cbs, key=lambda cb: cb.order)
+        called = [cb for cb in self.cbs if self.is_first_process or not cb.first_process_only]
+        cbs = sorted(called, key=lambda cb: cb.order)
         self._plans = {
             training: {
                 event: [

@@ -47,7 +47,8 @@ class ByPosixPath:
 class ImageDataLoaders(DataLoaders):
     """Loaders of pictures with a label.
 
-    All take `bs`, `val_bs`, `device`, `num_workers`, and the other settings of `DataLoaders.from_datasets`.
+    All take `bs`, `val_bs`, `device`, `num_workers`, and the other settings of `DataLoaders.from_datasets`. `seed`
+    governs the split, the order of training and the augmentation.
     """
 
     @classmethod
@@ -78,7 +79,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(path, **{"path": path, **options})
+        return block.dataloaders(path, **{"path": path, **_seeded(seed), **options})
 
     @classmethod
     def from_path_func(
@@ -101,7 +102,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(fnames, **{"path": path, **options})
+        return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
 
     @classmethod
     def from_name_func(
@@ -165,7 +166,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(df, **{"path": path, **options})
+        return block.dataloaders(df, **{"path": path, **_seeded(seed), **options})
 
     @classmethod
     def from_csv(
@@ -211,7 +212,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(list(zip(fnames, labels, strict=True)), **{"path": path, **options})
+        return block.dataloaders(list(zip(fnames, labels, strict=True)), **{"path": path, **_seeded(seed), **options})
 
 
 class SegmentationDataLoaders(DataLoaders):
@@ -238,7 +239,12 @@ class SegmentationDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(fnames, **{"path": path, **options})
+        return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
+
+
+def _seeded(seed: int | None) -> dict[str, int]:
+    """Return the setting by which the seed of the split governs order and augmentation, too."""
+    return {} if seed is None else {"seed": seed}
 
 
 def _target_block(df: Any, label_cols: list[Any], label_delim: str | None, y_block: Any) -> Any:

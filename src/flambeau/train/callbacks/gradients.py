@@ -15,7 +15,7 @@ class GradientAccumulation(Callback):
 
     The step is the one that a single batch of all these items would take: each batch weighs as much as it has items,
     and what an epoch's last batches leave over makes a step too. That holds for losses which are means over the items;
-    norm layers still see the small batches.
+    norm layers still see the small batches. Where several processes train together, the items of all of them count.
 
     Raises:
         ArgumentError: a count is below 1.
@@ -43,10 +43,10 @@ class GradientAccumulation(Callback):
 
     def before_backward(self) -> None:
         # a sum over items, so that batches of any size add up; divided by a fixed number to stay near the loss
-        self.learn.loss_grad = self.learn.loss_grad * (self.learn.batch.n_items / self.n_acc)
+        self.learn.loss_grad = self.learn.loss_grad * (self.learn.batch.n_of_step / self.n_acc)
 
     def after_backward(self) -> None:
-        self.n_items += self.learn.batch.n_items
+        self.n_items += self.learn.batch.n_of_step
         self.n_batches += 1
         full = self.n_items >= self.n_acc if self.accumulate is None else self.n_batches >= self.accumulate
         if not full and self.learn.iter < self.learn.n_iter - 1:

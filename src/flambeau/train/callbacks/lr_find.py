@@ -15,6 +15,7 @@ import numpy as np
 
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, TrainingError
+from flambeau.foundation.processes import n_processes
 from flambeau.nn.optimizers import set_hyper
 from flambeau.train.callback import Callback, CancelFitException, CancelValidException
 from flambeau.train.snapshot import Snapshot
@@ -151,7 +152,7 @@ def find_rate(
     before = Snapshot(learn)
     sweep = RateSweep(start_lr, end_lr, num_it, stop_div)
     learn._check_train_loader()
-    n_epoch = -(-num_it // len(learn.dls.train))
+    n_epoch = -(-num_it // len(learn.dls.train)) * n_processes()  # several processes make fewer steps an epoch
     try:
         with ExitStack() as aside:
             for change in (learn.no_logging(), learn.no_bar(), learn.removed_cbs(_outsiders(learn))):

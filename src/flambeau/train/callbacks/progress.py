@@ -173,6 +173,7 @@ class Progress(Callback):
     """Show the table of epochs and a bar while training."""
 
     order = 60  # after the recorder
+    first_process_only = True
 
     def __init__(self) -> None:
         self.display: Display | None = None
