@@ -60,11 +60,12 @@ IDLE: list[Callable[[], Callback]] = [
     TrackerCallback,
 ]
 # they change the numbers whenever they are there; what they do to them is tested beside them
-NEVER_IDLE = {"BatchMixer", "CutMix", "MixUp", "MixedPrecision", "RateSweep"}
+# (`PruningCallback` ends trainings; test_pruning.py holds the numbers of those it lets live)
+NEVER_IDLE = {"PruningCallback", "BatchMixer", "CutMix", "MixUp", "MixedPrecision", "RateSweep"}
 # these change the weights that are validated, the order in memory or the rounding, and not the losses of training
 SAME_LOSSES: list[Callable[[], Callback]] = [lambda: ModelAverage(0.9), ChannelsLast, lambda: GradientAccumulation(1)]
-# the learner makes these itself; test_resume.py compares trainings with and without checkpoints
-ALWAYS_THERE = {"Recorder", "Progress", "Checkpointing"}
+# the learner makes these itself; test_resume.py and test_distributed.py compare trainings with and without them
+ALWAYS_THERE = {"Recorder", "Progress", "Checkpointing", "Distributed"}
 
 
 def picture_learner(path: Path) -> Learner:
