@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, TrainingError
+from flambeau.foundation.seeds import set_seed
 from flambeau.nn.metric import Metric
 from flambeau.nn.metrics import accuracy
 from flambeau.train.callback import Callback
@@ -134,6 +136,26 @@ def ready_batches() -> list[tuple[Tensor, Tensor]]:
     return [(points.x[:6], points.y[:6]), (points.x[6:], points.y[6:])]
 
 
+class PowerCut(Callback):
+    """End the run in all processes, in the middle of its second epoch."""
+
+    order = 200
+
+    def after_batch(self) -> None:
+        if self.training and (self.epoch, self.iter) == (1, 2):
+            raise KeyboardInterrupt
+
+
+def kept_run(path: Path, seed: int, cbs: Any = None, resume: bool = False) -> Learner:
+    """Train a model with dropout and batch norm, keeping the run after each batch."""
+    set_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
+    learn = learner(4, model=model, drop_last=True, path=path)
+    with suppress(KeyboardInterrupt), learn.no_logging(), learn.distributed():
+        learn.fit_one_cycle(3, 0.05, cbs=cbs, checkpoint=1, resume=resume)
+    return learn
+
+
 def see_everything(folder: Path) -> dict[str, Any]:
     """Train, validate and predict in every way; return what this process saw."""
     saw: dict[str, Any] = {"weights": {}}
@@ -163,6 +185,12 @@ def see_everything(folder: Path) -> dict[str, Any]:
     with norm.no_logging(), norm.distributed():
         norm.fit(1, 0.05)
     saw["norm"] = weights(norm)
+
+    whole, broken = kept_run(folder / "whole", 1), kept_run(folder / "broken", 1, PowerCut())
+    resumed = kept_run(folder / "broken", 2, resume=True)
+    saw["n_epochs kept"] = [len(learn.recorder.rows) for learn in (whole, broken, resumed)]
+    saw["whole run"] = [weights(whole), whole.recorder.raw_losses]
+    saw["resumed run"] = [weights(resumed), resumed.recorder.raw_losses]
 
     saw["torch loader"] = fit_plain(torch_loader(43, shuffle=True, drop_last=True)).dls.train_ds.read
     plain = fit_plain(ready_batches())

@@ -124,6 +124,12 @@ def test_dropout_has_its_own_chance_in_each_process(saw: Saw) -> None:
     assert saw[0]["torch chance"] != saw[1]["torch chance"]
 
 
+def test_a_run_broken_within_an_epoch_goes_on_in_both_processes_to_the_same_numbers(saw: Saw) -> None:
+    for seen in saw:
+        assert seen["n_epochs kept"] == [3, 1, 3]
+        assert seen["resumed run"] == seen["whole run"]
+
+
 def test_the_rate_finder_makes_all_its_steps(saw: Saw) -> None:
     assert [seen["n_sweep"] for seen in saw] == [20, 20]
 

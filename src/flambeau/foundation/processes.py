@@ -24,9 +24,14 @@ def local_place() -> int:
     return _number("LOCAL_RANK", 0)
 
 
+def process_place() -> int:
+    """Return the place of this process among all of them, counted from 0."""
+    return _number("RANK", 0)
+
+
 def is_first_process() -> bool:
     """Return whether this process is the one that speaks and writes for all; alone it is."""
-    return _number("RANK", 0) == 0
+    return process_place() == 0
 
 
 def _number(variable: str, without: int) -> int:

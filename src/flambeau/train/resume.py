@@ -61,6 +61,10 @@ class KeptRun:
         """Where the run stood."""
         return Position(**self.header["position"])
 
+    def chance(self, place: int, moment: str) -> LoadersChance:
+        """Return where chance stood in one of the run's processes, `now` or at `epoch_start`."""
+        return LoadersChance.of_tensors(self.part(f"chance.{place}.{moment}."))
+
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors under a prefix, by the rest of their names."""
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
@@ -72,11 +76,12 @@ def save_run(
     position: Position,
     settings: Mapping[str, Any],
     data: Mapping[str, Any],
-    epoch_start: LoadersChance | None,
+    chances: Sequence[Mapping[str, Mapping[str, Tensor]]],
 ) -> None:
     """Write all of a run to one file, whole or not at all.
 
-    `epoch_start` is where chance stood when this epoch's training began: a foreign loader is replayed from there.
+    `chances` holds, for each process of the run, where chance stands `now` and, if its loader is a foreign one, where
+    it stood at `epoch_start`: from there the loader is replayed.
 
     Raises:
         ExportError: a callback's state is neither plain values nor tensors.
@@ -88,10 +93,9 @@ def save_run(
     for name, parameter in learn.model.named_parameters():
         if parameter.grad is not None:  # gradients that are still being accumulated
             tensors[f"gradient.{name}"] = parameter.grad
-    now = LoadersChance.now(learn.dls.loaders)
-    for prefix, chance in (("chance", now), ("epoch_start", epoch_start)):
-        if chance is not None:
-            tensors |= {f"{prefix}.{name}": value for name, value in chance.as_tensors().items()}
+    for place, moments in enumerate(chances):
+        for moment, states in moments.items():
+            tensors |= {f"chance.{place}.{moment}.{name}": value for name, value in states.items()}
     callbacks = {name: _packed(cb.state_dict(), f"callback.{name}", tensors) for name, cb in named(learn.cbs)}
     header = {
         "format": FORMAT,
@@ -158,8 +162,10 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def restore_run(learn: Learner, kept: KeptRun) -> None:
+def restore_run(learn: Learner, kept: KeptRun, place: int = 0) -> None:
     """Put a run back into its learner, and see to it that the loop goes on where it stood.
+
+    `place` is that of this process among those of the run.
 
     Raises:
         ExportError: the model or the optimizer is another; the layers that differ are named.
@@ -184,7 +190,7 @@ def restore_run(learn: Learner, kept: KeptRun) -> None:
     for loader, state in zip(learn.dls.loaders, kept.header["loaders"], strict=True):
         if isinstance(loader, DataLoader) and state is not None:
             loader.go_to(**state)
-    now = LoadersChance.of_tensors(kept.part("chance."))
+    now = kept.chance(place, "now")
     if kept.position.batch == 0:
         now.restore(learn.dls.loaders)
         return
@@ -192,16 +198,18 @@ def restore_run(learn: Learner, kept: KeptRun) -> None:
     if isinstance(loader, DataLoader):
         loader.go_to(loader.maker.seed, loader.epoch - 1)  # counted at the epoch's start
         now.restore(learn.dls.loaders)
-        learn.rest = n_done, loader.batches(n_done)
+        learn.rest = n_done, learn.dl.batches(n_done)  # the loader's own, or a process's share of them
     else:
-        began = LoadersChance.of_tensors(kept.part("epoch_start."))
-        learn.rest = n_done, _replayed(learn.dls.loaders, n_done, began, now)
+        began = kept.chance(place, "epoch_start")
+        learn.rest = n_done, _replayed(learn.dl, learn.dls.loaders, n_done, began, now)
 
 
-def _replayed(loaders: Sequence[Any], n_done: int, began: LoadersChance, now: LoadersChance) -> Iterator[Any]:
+def _replayed(
+    loader: Any, loaders: Sequence[Any], n_done: int, began: LoadersChance, now: LoadersChance
+) -> Iterator[Any]:
     """Yield what is left of an epoch of a foreign loader: it cannot begin in the middle, so all is made again."""
     began.restore(loaders)
-    batches = iter(loaders[0])
+    batches = iter(loader)
     for _ in range(n_done):
         next(batches)
     now.restore(loaders)

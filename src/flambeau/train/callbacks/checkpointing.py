@@ -13,8 +13,10 @@ from flambeau.data.fingerprint import fingerprint
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.paths import Path
+from flambeau.foundation.processes import process_place
 from flambeau.nn.optimizers import get_hyper
 from flambeau.train.callback import Callback
+from flambeau.train.callbacks.distributed import of_all, once, settle_buffers
 from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import checkpoint_path
 from flambeau.train.loaders_chance import LoadersChance
@@ -62,7 +64,7 @@ class Checkpointing(Callback):
         this = learn.recorder.n_fits + 1
         if not self.resume:
             return 0
-        if not self.path.exists():
+        if not once(learn, self.path.exists):
             print(f"There is no checkpoint {self.path} yet: training begins anew.")
             return 0
         kept = read_run(self.path)
@@ -92,9 +94,9 @@ class Checkpointing(Callback):
 
     def _take_up(self, kept: KeptRun) -> None:
         self.kept = None
-        restore_run(self.learn, kept)
+        restore_run(self.learn, kept, process_place())
         if kept.position.batch and self._is_foreign():
-            self.epoch_start = LoadersChance.of_tensors(kept.part("epoch_start."))
+            self.epoch_start = kept.chance(process_place(), "epoch_start")
 
     def after_batch(self) -> None:
         learn = self.learn
@@ -105,8 +107,18 @@ class Checkpointing(Callback):
         self._keep(Position(self.learn.recorder.n_fits, self.learn.epoch + 1, 0))
 
     def _keep(self, position: Position) -> None:
-        save_run(self.learn, self.path, position, self.settings, self.data, self.epoch_start)
-        write_run_record(self.learn, self.path, self.data)
+        learn = self.learn
+        settle_buffers(learn)
+        moments = {"now": LoadersChance.now(learn.dls.loaders).as_tensors()}
+        if self.epoch_start is not None:
+            moments["epoch_start"] = self.epoch_start.as_tensors()
+        chances = of_all(learn, moments)
+
+        def write() -> None:
+            save_run(learn, self.path, position, self.settings, self.data, chances)
+            write_run_record(learn, self.path, self.data)
+
+        once(learn, write)
 
 
 def _settings(learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs: Sequence[Callback]) -> dict[str, Any]:
@@ -124,6 +136,7 @@ def _settings(learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs
         "wd": get_hyper(learn.optimizer, "wd") if wd is None else wd,
         "bs": learn.dls.bs,
         "batches an epoch": len(learn.dls.train),
+        "processes": len(of_all(learn, None)),
         "parameters that learn": trained,
         **schedules,
     }

@@ -85,6 +85,23 @@ def once(learn: Learner, write: Callable[[], Result]) -> Result:
     return write() if joined is None else joined.once(write)
 
 
+def of_all(learn: Learner, value: Any) -> list[Any]:
+    """Return the values of all processes, in their order, in each of them."""
+    joined = next((cb for cb in learn.cbs if isinstance(cb, Distributed)), None)
+    if joined is None:
+        return [value]
+    from accelerate.utils import gather_object
+
+    return list(gather_object([value]))
+
+
+def settle_buffers(learn: Learner) -> None:
+    """Give all processes one set of the model's buffers, as before a validation."""
+    for cb in learn.cbs:
+        if isinstance(cb, Distributed):
+            cb.share_buffers()
+
+
 class Distributed(Callback):
     """Share every step among the processes, and hand all of them what they found together.
 
