@@ -25,6 +25,7 @@ from flambeau.nn.metrics import accuracy
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks.distributed import once
 from flambeau.train.callbacks.gradients import GradientAccumulation
+from flambeau.train.callbacks.terminate import TerminateOnNaNCallback
 from flambeau.train.learner import Learner
 
 N_TRAIN, N_VALID, N_PROCESSES = 43, 17, 2  # neither is a multiple of anything
@@ -191,6 +192,14 @@ def see_everything(folder: Path) -> dict[str, Any]:
     saw["n_epochs kept"] = [len(learn.recorder.rows) for learn in (whole, broken, resumed)]
     saw["whole run"] = [weights(whole), whole.recorder.raw_losses]
     saw["resumed run"] = [weights(resumed), resumed.recorder.raw_losses]
+
+    spoilt = learner(4)
+    if os.environ["RANK"] == "1":
+        spoilt.dls.train_ds.x[7] = torch.nan
+    ending = TerminateOnNaNCallback()
+    with spoilt.no_logging(), spoilt.distributed():
+        spoilt.fit(1, 0.05, cbs=ending)
+    saw["found"] = ending.found
 
     saw["torch loader"] = fit_plain(torch_loader(43, shuffle=True, drop_last=True)).dls.train_ds.read
     plain = fit_plain(ready_batches())

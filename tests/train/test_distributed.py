@@ -130,6 +130,12 @@ def test_a_run_broken_within_an_epoch_goes_on_in_both_processes_to_the_same_numb
         assert seen["resumed run"] == seen["whole run"]
 
 
+def test_a_loss_that_is_no_number_in_one_process_ends_the_training_in_both(saw: Saw) -> None:
+    assert "the loss is nan" in saw[0]["found"]
+    assert "item 7" in saw[0]["found"]
+    assert saw[0]["found"] == saw[1]["found"]
+
+
 def test_the_rate_finder_makes_all_its_steps(saw: Saw) -> None:
     assert [seen["n_sweep"] for seen in saw] == [20, 20]
 

@@ -13,6 +13,7 @@ from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.nested import find_tensors
 from flambeau.train.callback import Callback, CancelFitException
+from flambeau.train.callbacks.distributed import of_all
 
 EVERY_ON_DEVICE = 10  # batches
 NAMED = 5  # items
@@ -54,20 +55,28 @@ class TerminateOnNaNCallback(Callback):
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return
+        # asked of all processes: where one ended alone, the others would wait for it for ever
+        told = [words for words in of_all(self.learn, self._fault(unseen)) if words is not None]
+        if not told:
+            return
+        self.found = " ".join(told)
+        if self.learn.keep_logging and self.learn.is_first_process:
+            print(self.found)
+        raise CancelFitException
+
+    def _fault(self, unseen: Sequence[tuple[Tensor, int, Sequence[int] | None]]) -> str | None:
+        """Return what is to be told of the first loss that is not finite; None where all are."""
         values = torch.stack([loss.float().mean() for loss, _, _ in unseen]).tolist()
         place = next((place for place, value in enumerate(values) if not math.isfinite(value)), None)
         if place is None:
-            return
+            return None
         _, batch_number, indices = unseen[place]
         late = len(unseen) - 1 - place
-        self.found = (
+        return (
             f"Epoch {self.learn.epoch}, batch {batch_number}: the loss is {values[place]}, and the training ends. "
             f"{self._suspects(indices, is_last=late == 0)}"
             + (f" {late} more steps were taken before it was seen." if late else "")
         )
-        if self.learn.keep_logging:
-            print(self.found)
-        raise CancelFitException
 
     def _suspects(self, indices: Sequence[int] | None, is_last: bool) -> str:
         if indices is None:

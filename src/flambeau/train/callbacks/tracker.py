@@ -78,8 +78,8 @@ class TrackerCallback(Callback):
         """Act on `new_best`, `best` and `wait`, which are known now; override it, as you would an event."""
 
     def say(self, words: str) -> None:
-        """Print a line, where the learner prints at all."""
-        if self.learn.keep_logging:
+        """Print a line, where the learner prints at all, and in the first process only."""
+        if self.learn.keep_logging and self.learn.is_first_process:
             print(words)
 
     def state_dict(self) -> dict[str, Any]:
