@@ -213,6 +213,21 @@ def test_callbacks_get_their_own_state_back_by_name(tmp_path: Path, capsys: pyte
     assert "had callbacks that this one has not: count-2" in capsys.readouterr().out
 
 
+def test_the_table_of_a_resumed_fit_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Stop(Callback):
+        def before_epoch(self) -> None:
+            if self.epoch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        line_learner(path=tmp_path).fit(3, 0.01, cbs=Stop(), checkpoint=True)
+    before = capsys.readouterr().out.splitlines()
+    line_learner(path=tmp_path).fit(3, 0.01, resume=True)
+    after = capsys.readouterr().out.splitlines()
+    assert [line[:33] for line in after[1:4]] == [line[:33] for line in before]  # head and two epochs; not their times
+    assert [line.split()[0] for line in after[2:]] == ["0", "1", "2"]
+
+
 def test_a_record_of_the_run_lies_beside_the_checkpoint_and_the_export(tmp_path: Path) -> None:
     learn = sign_learner(path=tmp_path)
     quiet_fit(learn, checkpoint=True)

@@ -177,10 +177,11 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self.display: Display | None = None
+        self.n_shown = 0
         self._next = 0.0
 
     def before_fit(self) -> None:
-        self.display = None
+        self.display, self.n_shown = None, 0
         if self.learn.keep_logging:
             self.display = choose_display(self.learn.show_progress)
             self.display.start(list(self.learn.recorder.metric_names))
@@ -199,10 +200,13 @@ class Progress(Callback):
     def after_epoch(self) -> None:
         if self.display is None:
             return
-        row = self.learn.recorder.rows[-1]
-        names = self.learn.recorder.metric_names[1:-1]
-        values = [number(float(row.get(name, math.nan))) for name in names]
-        self.display.row([str(row["epoch"]), *values, clock(row["time"])])
+        recorder = self.learn.recorder
+        names = recorder.metric_names[1:-1]
+        rows = [row for row in recorder.rows if row["fit"] == recorder.n_fits]
+        for row in rows[self.n_shown :]:  # of a resumed fit also those that were there before
+            values = [number(float(row.get(name, math.nan))) for name in names]
+            self.display.row([str(row["epoch"]), *values, clock(row["time"])])
+        self.n_shown = len(rows)
 
     def after_fit(self) -> None:
         if self.display is not None:
