@@ -109,7 +109,8 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_checkpoint_a_resumed_run_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quiet_fit(learn := line_learner(path=tmp_path), resume=True)
+    learn = line_learner(path=tmp_path)
+    learn.fit(2, 0.01, resume=True)
     assert "There is no checkpoint" in capsys.readouterr().out
     assert len(learn.recorder.rows) == 2
     assert (tmp_path / FILE).exists()
@@ -144,6 +145,17 @@ def test_other_settings_are_named(kept: Path) -> None:
         quiet_fit(line_learner(path=kept), 3, 0.1, resume=True)
     with pytest.raises(ArgumentError, match="schedule of lr None then"), line_learner(path=kept).no_logging() as learn:
         learn.fit_one_cycle(2, 0.01, resume=True)
+
+
+def test_a_fit_that_is_done_leaves_the_weights_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_fit(whole := line_learner(path=tmp_path), checkpoint=True)
+    quiet_fit(whole, 1, checkpoint=True)
+    again = line_learner(path=tmp_path)
+    again.fit(2, 0.01, resume=True)
+    assert "Fit 1 is done already" in capsys.readouterr().out
+    assert torch.equal(again.model.weight, whole.model.weight)
+    with pytest.raises(ArgumentError, match="n_epoch 2 then, 5 now"):
+        quiet_fit(line_learner(path=tmp_path), 5, resume=True)
 
 
 def test_other_data_are_noticed(tmp_path: Path) -> None:

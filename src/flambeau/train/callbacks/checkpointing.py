@@ -20,7 +20,7 @@ from flambeau.train.callbacks.distributed import of_all, once, settle_buffers
 from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import checkpoint_path
 from flambeau.train.loaders_chance import LoadersChance
-from flambeau.train.resume import KeptRun, Position, read_run, require_same, restore_run, save_run
+from flambeau.train.resume import KeptRun, Position, read_run, require_same, restore_run, restore_weights, save_run
 from flambeau.train.run_record import write_run_record
 
 if TYPE_CHECKING:
@@ -62,22 +62,24 @@ class Checkpointing(Callback):
         self.settings = _settings(learn, n_epoch, rates, wd, cbs)
         self.data = fingerprint(learn.dls)
         this = learn.recorder.n_fits + 1
+        learn.recorder.settings[str(this)] = self.settings
         if not self.resume:
             return 0
         if not once(learn, self.path.exists):
-            print(f"There is no checkpoint {self.path} yet: training begins anew.")
+            _say(learn, f"There is no checkpoint {self.path} yet: training begins anew.")
             return 0
         kept = read_run(self.path)
         if kept.position.fit < this:
             return 0  # of the fit before this one, and taken up by it
+        require_same(kept, this, self.settings, self.data)
         if kept.position.fit > this:
+            restore_weights(learn, kept)  # the later fit takes up all the rest
             learn.recorder.n_fits += 1
-            print(f"Fit {this} was done in the run that is resumed.")
+            _say(learn, f"Fit {this} is done already: {self.path} stands at {kept.position}. Its weights are loaded.")
             return None
-        require_same(kept, self.settings, self.data)
         self.kept = kept
         what = "Resuming" if kept.position.epoch < n_epoch else "Nothing is left to train"
-        print(f"{what}: {self.path} stands at {kept.position} of {n_epoch} epochs.")
+        _say(learn, f"{what}: {self.path} stands at {kept.position} of {n_epoch} epochs.")
         return kept.position.epoch
 
     def before_fit(self) -> None:
@@ -115,10 +117,15 @@ class Checkpointing(Callback):
         chances = of_all(learn, moments)
 
         def write() -> None:
-            save_run(learn, self.path, position, self.settings, self.data, chances)
+            save_run(learn, self.path, position, self.data, chances)
             write_run_record(learn, self.path, self.data)
 
         once(learn, write)
+
+
+def _say(learn: Learner, words: str) -> None:
+    if learn.keep_logging and learn.is_first_process:
+        print(words)
 
 
 def _settings(learn: Learner, n_epoch: int, rates: Sequence[float], wd: Any, cbs: Sequence[Callback]) -> dict[str, Any]:

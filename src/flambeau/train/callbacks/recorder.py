@@ -51,6 +51,8 @@ class Recorder(Callback):
         self._started = 0.0
         self._smooth, self._n_smooth = 0.0, 0
         self.n_fits = 0
+        self.settings: dict[str, Any] = {}
+        """What a resumed run compares, by the number of the fit; only of fits that are kept."""
 
     @property
     def metric_names(self) -> L[str]:
