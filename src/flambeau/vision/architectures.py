@@ -95,6 +95,23 @@ class Architecture:
         return self._build({**wish, **options})
 
     @property
+    def is_listed(self) -> bool:
+        """Tell whether its library lists exactly this name, so that building it reads no file and asks no server.
+
+        timm also takes addresses for names ("hf-hub:owner/model", "local-dir:/folder"); these are not listed.
+        """
+        if self.source == "timm":
+            import timm
+
+            base = self.name.partition(".")[0]
+            return timm.models.is_model(base) and (
+                self.name == base or self.name in timm.list_models(f"{base}.*", include_tags=True)
+            )
+        if self.source == "torchvision":
+            return self.name in _torchvision_names()
+        return self.source == "flambeau" and self.name in XRESNETS
+
+    @property
     def has_weights(self) -> bool:
         """Tell whether pretrained weights are published for this network."""
         if self.source == "torchvision":

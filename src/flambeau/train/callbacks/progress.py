@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.train.answers import in_part, spoilt_weights
 from flambeau.train.callback import Callback
 
 REFRESH_SECONDS = 0.2
@@ -170,7 +171,7 @@ def number(value: float) -> str:
 
 
 class Progress(Callback):
-    """Show the table of epochs and a bar while training."""
+    """Show the table of epochs and a bar while training, and say so once when the training loss is no number."""
 
     order = 60  # after the recorder
     first_process_only = True
@@ -178,9 +179,10 @@ class Progress(Callback):
     def __init__(self) -> None:
         self.display: Display | None = None
         self._next = 0.0
+        self._told = False
 
     def before_fit(self) -> None:
-        self.display = None
+        self.display, self._told = None, False
         if self.learn.keep_logging:
             self.display = choose_display(self.learn.show_progress)
             self.display.start(list(self.learn.recorder.metric_names))
@@ -203,6 +205,21 @@ class Progress(Callback):
         names = self.learn.recorder.metric_names[1:-1]
         values = [number(float(row.get(name, math.nan))) for name in names]
         self.display.row([str(row["epoch"]), *values, clock(row["time"])])
+        self._tell_divergence(row["epoch"])
+
+    def _tell_divergence(self, epoch: int) -> None:
+        losses = self.learn.recorder.losses
+        if self._told or not losses or math.isfinite(losses[-1]):
+            return
+        self._told = True
+        spoilt = spoilt_weights(self.learn.model)
+        state = f"and weights too ({in_part(spoilt)}): nothing can be predicted" if spoilt else "though weights are not"
+        print(
+            f"The training loss of epoch {epoch} is {losses[-1]}, no finite number, {state}. Begin anew with a lower "
+            "learning rate (learn.lr_find() suggests one) and sound data; TerminateOnNaNCallback() ends a training at "
+            "such a batch, and names its items.",
+            flush=True,
+        )
 
     def after_fit(self) -> None:
         if self.display is not None:
