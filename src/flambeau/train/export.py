@@ -269,13 +269,13 @@ def _build(
         )
         built = rebuild_model(header["model"], model, weights)
         loss = rebuild_loss(header["loss"], loss_func)
-        _require_same_classes(header, columns, kinds, built, loss)
         metrics, lost_metrics = rebuild_metrics(header.get("metrics", []))
     except ExportError:
         raise
     except Exception as error:  # what a stranger wrote into a header can go wrong anywhere
         raise ExportError(f"{path} is no complete export: {_words(error)}. Nothing in it was run.") from error
     load_state(built, weights, True, str(path))
+    _require_same_classes(header, columns, kinds, built, loss)
     built.to(device).eval()
     loader.maker.kinds = kinds
     return Exported(built, loss, loader, header, metrics, lost_metrics)

@@ -24,6 +24,7 @@ from flambeau.data.kinds import Kind
 from flambeau.data.labels import ColReader
 from flambeau.data.transform import Transform, as_transform
 from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.nested import find_tensors
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.losses import Loss
 from flambeau.train.lazy_layers import size_by_weights
@@ -53,6 +54,7 @@ MAX_SETTING = 2**15  # the side of a picture, say
 MAX_WIDTH = 1024  # of a layer; more only where the file brings weights as wide
 MAX_CLASS_WEIGHTS = 4096
 MAX_LETTERS = 100  # of a name that is only told
+CUT_WITH_TABLES = "was cut from a network that computes tables besides its weights"
 ELSEWHERE = ("//", "\\\\", "/\\", "\\/")
 MAX_UNSAVED_BYTES = 2**28  # of tables that a network computes for itself; those of a Swin transformer take 2 MB
 
@@ -201,7 +203,11 @@ def describe_model(model: nn.Module) -> Recipe:
     """Return the recipe of a model; {"custom": why} when a layer is code of the user's own, or was exchanged."""
     settings = getattr(model, "settings", None)
     if isinstance(settings, dict) and settings.get("model") in MODEL_BUILDERS:
-        if _alike(model, settings):
+        with torch.device("meta"):  # the layers without memory for their weights
+            built = _builder(MODEL_BUILDERS[settings["model"]])(settings)
+        if settings.get("cut") is not None and _computes_tables(built):
+            return {"custom": f"it {CUT_WITH_TABLES}", "before": settings}
+        if _alike(model, built):
             return {"settings": settings}
         return {"custom": "its layers were changed after it was built", "before": settings}
     if getattr(model, "foreign", ""):
@@ -210,10 +216,8 @@ def describe_model(model: nn.Module) -> Recipe:
     return {"custom": str(described)} if isinstance(described, NotDescribable) else {"layers": described}
 
 
-def _alike(model: nn.Module, settings: Mapping[str, Any]) -> bool:
-    """Tell whether the builder makes this model: one whose layers were exchanged since would predict otherwise."""
-    with torch.device("meta"):  # the layers without memory for their weights
-        built = _builder(MODEL_BUILDERS[settings["model"]])(settings)
+def _alike(model: nn.Module, built: nn.Module) -> bool:
+    """Tell whether two models have the same layers: one whose layers were exchanged would predict otherwise."""
     here, there = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model, built))
     return here == there and repr(model) == repr(built)
 
@@ -225,11 +229,10 @@ def _builder(place: str) -> Callable[[Mapping[str, Any]], nn.Module]:
 
 
 def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Build the model of a recipe with random weights, or take the one given.
+    """Build the model of a recipe, ready to load its weights, or take the one given.
 
-    `weights` are those that the export brings: the recipe is built without memory first, and only when its layers are
-    those of the weights, by name and shape, is it built in earnest. A small file takes no more memory than a small
-    model.
+    `weights` are those that the export brings: the recipe is built without memory first, and gets memory only when its
+    layers are those of the weights, by name and shape. So a small file takes no more than a small model does.
 
     Raises:
         ExportError: the model has layers of the user's own and none was given, or its recipe does not fit.
@@ -250,7 +253,20 @@ def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: M
     with torch.device("meta"):
         sketch = build()
     _require_same_layers(sketch, weights)
+    if not _computes_tables(sketch):
+        return sketch.to_empty(device="cpu")
+    settings = recipe.get("settings")
+    if isinstance(settings, Mapping) and settings.get("cut") is not None:
+        # to build it again would take the memory of all that was cut off
+        raise ExportError(f"The export's model {CUT_WITH_TABLES}. Give it back: load_learner(path, model=...).")
     return build()
+
+
+def _computes_tables(sketch: nn.Module) -> bool:
+    """Return whether a model without memory holds tensors that no weights fill, or one tensor under two names."""
+    saved = {id(tensor) for tensor in sketch.state_dict(keep_vars=True).values()}
+    held = {id(tensor) for layer in sketch.modules() for tensor in find_tensors(vars(layer))}
+    return held != saved or len(saved) < len(sketch.state_dict())
 
 
 def _require_same_layers(sketch: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -288,13 +304,13 @@ def _how_to_give_back(recipe: Mapping[str, Any]) -> str:
         return "Give the model back: load_learner(path, model=MyNet())."
     known = before.get("architecture")
     if isinstance(known, Mapping):
-        usual = {"n_in": 3, "image_size": None}
+        usual = {"n_in": 3, "image_size": None, "cut": None}
         options = "".join(f", {k}={before.get(k)!r}" for k, value in usual.items() if before.get(k) != value)
         build = f"create_vision_model({known.get('name')!r}, {before.get('n_out')!r}{options}, pretrained=False)"
     else:
         build = f"{before.get('name')}(n_out={before.get('n_out')!r})"
     return (
-        f"Build it as it was, change it as you did then, and give it back: model = {build}; then your change, such as "
+        f"Build it as it was, change it as you did then, and give it back: model = {build}; then any change, such as "
         "model[1] = nn.Sequential(...); then load_learner(path, model=model). Its weights come from the export."
     )
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.vision.pretrained import (
@@ -54,6 +57,21 @@ class InputStats:
             interpolation=config["interpolation"],
             fixed_size=bool(config.get("fixed_input_size", False)),
         )
+
+
+class ArithmeticOnCPU(TorchFunctionMode):
+    """Give `torch.arange` and `torch.tensor` their numbers although all else is made on the device "meta".
+
+    torchvision's RegNets work out with them how wide their layers are, which takes numbers.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func in (torch.arange, torch.tensor):
+            options = {"device": "cpu", **options}
+        return func(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,8 @@ class Architecture:
         if self.source == "torchvision":
             import torchvision.models
 
-            model: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
+            with ArithmeticOnCPU() if self.name.startswith("regnet_") else nullcontext():
+                model: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
             return model
         if self.source == "timm":
             import timm
