@@ -64,9 +64,12 @@ def test_a_row_is_predicted_as_its_picture_is(table: pd.DataFrame, tmp_path: Pat
     assert torch.equal(learn.get_preds(dl=learn.dls.test_dl(paths))[0][3], expected)  # a column of paths is no table
 
 
-def test_a_loaded_learner_reads_rows_by_the_columns_it_was_trained_with(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_loaded_learner_reads_rows_by_the_columns_it_was_trained_with(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     learn = table_learner(table, tmp_path)
     path = learn.export()
+    assert f"names the folder {tmp_path.as_posix()}/pictures/, for rows of tables" in capsys.readouterr().out
     again, predictor = load_learner(path), Predictor(path)
     expected = learn.get_preds(dl=learn.dls.test_dl(table))[0]
     assert torch.allclose(again.get_preds(dl=again.dls.test_dl(table))[0], expected)

@@ -7,6 +7,7 @@ are needed to train, never to predict.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as AnyPath
@@ -123,7 +124,7 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
 
 
 def left_out(header: Mapping[str, Any]) -> list[str]:
-    """Return lines that tell which code of the user's an export does not carry."""
+    """Return lines that tell which code of the user's an export does not carry, and which folder it names."""
     parts = [*header["item_tfms"], *header["batch_tfms"], *(part for column in header["columns"] for part in column)]
     names = sorted({part["custom"] for part in parts if "custom" in part})
     told = [f"Not in the export: your own transform {n!r}; load_learner takes it back in transforms=." for n in names]
@@ -131,6 +132,8 @@ def left_out(header: Mapping[str, Any]) -> list[str]:
         told.append(f"Not in the export: the model's code ({header['model']['custom']}); give load_learner model=.")
     if "custom" in header["loss"]:
         told.append(f"Not in the export: your own loss {header['loss']['custom']!r}; predictions will come back raw.")
+    folders = {part["reader"]["pref"] for column in header["columns"] for part in column if part.get("reader")}
+    told += [f"The export names the folder {f}, for rows of tables." for f in sorted(folders) if os.path.isabs(f)]
     own = ", ".join(repr(recipe["custom"]) for recipe in header["metrics"] if "custom" in recipe)
     if own:
         told.append(f"Not in the export: metrics of your own, {own}; set learn.metrics after load_learner.")
