@@ -109,9 +109,7 @@ def test_rows_that_a_function_of_ones_own_reads_are_told_after_loading(table: pd
 
 
 @pytest.mark.parametrize("folder", ["//host/share/", "\\\\host\\share\\", "https://host/", "/\\host/", 3, None])
-def test_a_strangers_file_names_no_folder_of_another_machine(
-    table: pd.DataFrame, tmp_path: Path, folder: Any
-) -> None:
+def test_a_strangers_file_names_no_folder_of_another_machine(table: pd.DataFrame, tmp_path: Path, folder: Any) -> None:
     tensors, header = read_tensors(table_learner(table, tmp_path).export(), FORMAT)
     header["columns"][0][0]["reader"]["pref"] = folder
     with pytest.raises(ExportError, match="which is no folder of this machine"):

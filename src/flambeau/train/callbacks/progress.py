@@ -182,11 +182,12 @@ class Progress(Callback):
         self._told = False
 
     def before_fit(self) -> None:
-        self.display, self._told = None, False
+        self.display = None
         if self.learn.keep_logging:
             self.display = choose_display(self.learn.show_progress)
             self.display.start(list(self.learn.recorder.metric_names))
         self._next = time.perf_counter() + REFRESH_SECONDS
+        self._told = False
 
     def after_batch(self) -> None:
         now = time.perf_counter()
@@ -205,9 +206,14 @@ class Progress(Callback):
         names = self.learn.recorder.metric_names[1:-1]
         values = [number(float(row.get(name, math.nan))) for name in names]
         self.display.row([str(row["epoch"]), *values, clock(row["time"])])
-        self._tell_divergence(row["epoch"])
+        self._tell_divergence()
 
-    def _tell_divergence(self, epoch: int) -> None:
+    def after_fit(self) -> None:
+        if self.display is not None:
+            self.display.stop()
+            self.display = None
+
+    def _tell_divergence(self) -> None:
         losses = self.learn.recorder.losses
         if self._told or not losses or math.isfinite(losses[-1]):
             return
@@ -215,13 +221,8 @@ class Progress(Callback):
         spoilt = spoilt_weights(self.learn.model)
         state = f"and weights too ({in_part(spoilt)}): nothing can be predicted" if spoilt else "though weights are not"
         print(
-            f"The training loss of epoch {epoch} is {losses[-1]}, no finite number, {state}. Begin anew with a lower "
+            f"The training loss of epoch {self.learn.epoch} is {losses[-1]}, no finite number, {state}. Begin anew with a lower "
             "learning rate (learn.lr_find() suggests one) and sound data; TerminateOnNaNCallback() ends a training at "
             "such a batch, and names its items.",
             flush=True,
         )
-
-    def after_fit(self) -> None:
-        if self.display is not None:
-            self.display.stop()
-            self.display = None
