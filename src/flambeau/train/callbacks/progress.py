@@ -221,8 +221,8 @@ class Progress(Callback):
         spoilt = spoilt_weights(self.learn.model)
         state = f"and weights too ({in_part(spoilt)}): nothing can be predicted" if spoilt else "though weights are not"
         print(
-            f"The training loss of epoch {self.learn.epoch} is {losses[-1]}, no finite number, {state}. Begin anew with "
-            "a lower learning rate (learn.lr_find() suggests one) and sound data; TerminateOnNaNCallback() ends a "
+            f"The training loss of epoch {self.learn.epoch} is {losses[-1]}, no finite number, {state}. Begin anew "
+            "with a lower learning rate (learn.lr_find() suggests one) and sound data; TerminateOnNaNCallback() ends a "
             "training at such a batch, and names its items.",
             flush=True,
         )
