@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from flambeau.data.kinds import Kind, Picture, Plain
-from flambeau.foundation.errors import CollateError
+from flambeau.foundation.errors import CollateError, FlambeauError
 
 
 @dataclass(slots=True)
@@ -222,6 +222,8 @@ def _stack(values: tuple[Any, ...], kind: Kind, place: int, names: Callable[[int
         tensors = [to_tensor(value) for value in values]
         if isinstance(tensors[0], Tensor):
             return pad_sequence(tensors, batch_first=True) if kind.ragged else torch.stack(tensors)
+    except FlambeauError:  # a picture that is damaged says so best itself
+        raise
     except (RuntimeError, TypeError, ValueError) as error:
         raise CollateError(_why_not_stackable(tensors or list(values), kind, place, names, error)) from error
     if isinstance(first, dict):

@@ -17,7 +17,7 @@ from flambeau.data.categorize import (
 from flambeau.data.kinds import Kind, kind_of
 from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.transform import ItemTransform
-from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError
+from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError, TableError
 from flambeau.foundation.lists import L, listify
 
 if TYPE_CHECKING:
@@ -242,9 +242,11 @@ class Datasets:
         other.pipelines = self.pipelines[:n_columns] if n_columns else self.pipelines
         if self._kinds is not None and len(other.pipelines) < len(self.pipelines):
             other._kinds = self._kinds[:n_columns]
-        if self.is_template and len(other.pipelines) > self.n_inp:
-            # labelled items for an export, which has no getters: each is a tuple of one raw value a column
-            other.pipelines = [_picking(place, pipeline) for place, pipeline in enumerate(other.pipelines)]
+        if self.is_template and not _are_rows(other.items, other.pipelines):
+            other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
+            if len(other.pipelines) > self.n_inp:
+                # labelled items for an export, which may lack its getters: each is a tuple of one raw value a column
+                other.pipelines = [_picking(place, pipeline) for place, pipeline in enumerate(other.pipelines)]
         elif len(self.items) and _is_composite(self.items) and not _is_composite(other.items):
             # a table's row has a get_x, but a file given to predict is the input itself
             other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
@@ -353,6 +355,25 @@ class Getter(ItemTransform):
             ) from error
 
 
+class LostGetter(Getter):
+    """Stands for a getter of the user's own, which an export does not carry: needed only to read rows."""
+
+    def __init__(self, lost: str, role: str = "get_x") -> None:
+        super().__init__(self._refuse, role)
+        self.lost = lost
+
+    @property
+    def name(self) -> str:
+        return self.lost
+
+    def _refuse(self, row: Any) -> Any:
+        raise TableError(
+            f"A row of a table came, but the function {self.lost!r} ({self.role}) that reads rows was code of your "
+            "own, which the export does not carry. Give what it returned instead: paths of pictures, say, and with "
+            "labels a tuple (path, label) an item. A ColReader is carried."
+        )
+
+
 class Pick(ItemTransform):
     """Take one place of an item that is a tuple of values."""
 
@@ -453,7 +474,21 @@ def in_few_words(item: Any) -> str:
 
 
 def _is_composite(items: Sequence[Any]) -> bool:
-    return isinstance(items, Rows) or isinstance(items[0], tuple | dict)
+    return isinstance(items[0], tuple | dict) or is_row(items[0])
+
+
+def is_row(item: Any) -> bool:
+    """Return whether an item is a row of a data frame: a Series, or a named tuple of `itertuples`."""
+    return hasattr(item, "iloc") or hasattr(item, "_fields")
+
+
+def _are_rows(items: Sequence[Any], pipelines: Sequence[Pipeline]) -> bool:
+    """Return whether items given to an export are read by its getters, rather than being raw values themselves."""
+    getters = [transform for pipeline in pipelines for transform in pipeline if isinstance(transform, Getter)]
+    if is_row(items[0]):
+        return bool(getters)
+    # a dictionary may be a row, or what a lost getter had made of one
+    return isinstance(items[0], dict) and any(not isinstance(getter, LostGetter) for getter in getters)
 
 
 def _picking(place: int, pipeline: Pipeline) -> Pipeline:

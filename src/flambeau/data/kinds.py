@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.foundation.errors import ShapeError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -153,6 +155,11 @@ class Category(Kind):
     vocab: tuple[Any, ...] = ()
 
     def decoded(self, value: Any) -> Any:
+        if not 0 <= int(value) < len(self.vocab):
+            raise ShapeError(
+                f"The answer is class number {int(value)}, but there are only {len(self.vocab)} classes, numbered from "
+                "0: the model gives more numbers than there are classes."
+            )
         return self.vocab[int(value)]
 
     def text(self, value: Any) -> str:
@@ -166,6 +173,8 @@ class MultiCategory(Kind):
     vocab: tuple[Any, ...] = ()
 
     def decoded(self, value: Any) -> list[Any]:
+        if len(value) != len(self.vocab):
+            raise ShapeError(f"The answer has {len(value)} numbers, but there are {len(self.vocab)} classes.")
         return [label for label, on in zip(self.vocab, torch.as_tensor(value).tolist(), strict=True) if on > 0.5]
 
     def text(self, value: Any) -> str:

@@ -103,7 +103,7 @@ class MeanMetric(Metric):
         count: Callable[..., int | Tensor],
         finish: Callable[[float], float] | None = None,
     ) -> None:
-        self._mean, self._name, self._count, self._finish = mean, name, count, finish
+        self.mean, self._name, self._count, self._finish = mean, name, count, finish
         self.reset()
 
     @property
@@ -119,7 +119,7 @@ class MeanMetric(Metric):
     def update(self, prediction: Any, *targets: Tensor) -> None:
         """Take in one batch."""
         require_tensor(prediction, self.name)
-        self._add(self._mean(prediction, *targets), self._count(prediction, *targets))
+        self._add(self.mean(prediction, *targets), self._count(prediction, *targets))
 
     def _add(self, mean: Tensor, count: int | Tensor) -> None:
         self._means.append(mean.detach())

@@ -144,7 +144,7 @@ def _n_foreground(pred: Tensor, targ: Tensor, bkg_idx: int = 0, axis: int = 1) -
 
 
 @dataclass(frozen=True)
-class _Mean:
+class MeanRule:
     """How a function of a batch adds up to the set: the mean to keep, over what, and what follows at the end."""
 
     count: Callable[..., int | Tensor] = _n_targets
@@ -152,17 +152,17 @@ class _Mean:
     finish: Callable[[float], float] | None = None
 
 
-_MEANS: dict[Callable[..., Any], _Mean] = {
-    accuracy: _Mean(),
-    error_rate: _Mean(),
-    top_k_accuracy: _Mean(),
-    accuracy_multi: _Mean(),
-    foreground_acc: _Mean(count=_n_foreground),
-    mse: _Mean(),
-    mae: _Mean(),
-    msle: _Mean(),
-    rmse: _Mean(mean=mse, finish=math.sqrt),
-    exp_rmspe: _Mean(mean=_squared_percentage_error_of_exp, finish=math.sqrt),
+MEANS: dict[Callable[..., Any], MeanRule] = {
+    accuracy: MeanRule(),
+    error_rate: MeanRule(),
+    top_k_accuracy: MeanRule(),
+    accuracy_multi: MeanRule(),
+    foreground_acc: MeanRule(count=_n_foreground),
+    mse: MeanRule(),
+    mae: MeanRule(),
+    msle: MeanRule(),
+    rmse: MeanRule(mean=mse, finish=math.sqrt),
+    exp_rmspe: MeanRule(mean=_squared_percentage_error_of_exp, finish=math.sqrt),
 }
 
 
@@ -198,8 +198,9 @@ class _Adapted(Metric):
 
 
 @cache
-def _named() -> dict[str, Callable[..., Any]]:
-    by_name: dict[str, Callable[..., Any]] = {function.__name__: function for function in _MEANS}
+def named_metrics() -> dict[str, Callable[..., Any]]:
+    """Return every metric of flambeau by its name: functions, and what makes a metric when called."""
+    by_name: dict[str, Callable[..., Any]] = {function.__name__: function for function in MEANS}
     makers = [
         Perplexity,
         *(getattr(overlap_metrics, name) for name in ("Dice", "DiceMulti", "JaccardCoeff", "JaccardCoeffMulti")),
@@ -226,10 +227,10 @@ def as_metric(source: Any) -> Metric:
     if isinstance(source, Metric):
         return source
     if isinstance(source, str):
-        known = _named()
+        known = named_metrics()
         if source not in known:
             raise unknown_name("metric", source, known)
-        return as_metric(known[source] if known[source] in _MEANS else known[source]())
+        return as_metric(known[source] if known[source] in MEANS else known[source]())
     if isinstance(source, type):
         if issubclass(source, Metric):
             return source()
@@ -245,8 +246,8 @@ def as_metric(source: Any) -> Metric:
         function = function.func
     name = getattr(function, "__name__", snake_case(type(function).__name__)).strip("<>")
     # by identity: a callable object of the user need not be hashable
-    rule = next((rule for known_mean, rule in _MEANS.items() if known_mean is function), None)
-    if rule is None and any(function is maker for maker in _named().values()):
+    rule = next((rule for known_mean, rule in MEANS.items() if known_mean is function), None)
+    if rule is None and any(function is maker for maker in named_metrics().values()):
         # F1Score without brackets, or partial(F1Score, average="macro")
         made: Metric = source()
         return made

@@ -48,7 +48,7 @@ class AccumMetric(CollectingMetric):
         name: str | None = None,
         **settings: Any,
     ) -> None:
-        self._func, self._settings = func, settings
+        self._func, self.settings = func, settings
         self.dim_argmax, self.activation, self.thresh = dim_argmax, ActivationType(activation), thresh
         self.to_np, self.invert_arg, self.flatten = to_np, invert_arg, flatten
         self._n_outputs = 0
@@ -80,7 +80,7 @@ class AccumMetric(CollectingMetric):
         return prediction, target
 
     def _evaluate(self, prediction: Tensor, target: Tensor) -> float:
-        settings = dict(self._settings)
+        settings = dict(self.settings)
         if "average" in settings and settings["average"] is None:
             settings["average"] = "binary" if self._n_outputs == 2 else "macro"
         columns: list[Any] = [c.float() if c.dtype == torch.bfloat16 else c for c in (prediction, target)]
@@ -89,6 +89,10 @@ class AccumMetric(CollectingMetric):
         if self.invert_arg:
             columns.reverse()
         return float(self._function_itself()(*columns, **settings))
+
+    def function_name(self) -> str | None:
+        """Return the name in `SCORES` of the function that is called; None for one of the user's own."""
+        return next((name for name, known in SCORES.items() if known is self._func or known == self._func), None)
 
     def _function_itself(self) -> Callable[..., Any]:
         if not isinstance(self._func, str):
@@ -355,3 +359,19 @@ def SpearmanCorrCoef(
 ) -> AccumMetric:
     """Measure how far predictions and targets agree on the order of the items."""
     return AccumMetric(_spearmanr, dim_argmax, activation, thresh, to_np=True)
+
+
+# what an export may name: scikit-learn's by their names, and the functions of this page
+SCORES: dict[str, Callable[..., Any] | str] = {
+    **{
+        name: name
+        for name in (
+            *("f1_score", "fbeta_score", "precision_score", "recall_score", "jaccard_score", "hamming_loss"),
+            *("balanced_accuracy_score", "cohen_kappa_score", "matthews_corrcoef", "brier_score_loss"),
+            *("roc_auc_score", "average_precision_score", "explained_variance_score", "r2_score"),
+        )
+    },
+    "roc_auc_of_classes": _roc_auc_score,
+    "pearsonr": _pearsonr,
+    "spearmanr": _spearmanr,
+}

@@ -23,6 +23,7 @@ from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.paths import Path
 from flambeau.nn.losses import activation_of, unreduced
+from flambeau.train.answers import require_numbers
 from flambeau.train.export import export_members
 from flambeau.train.learner import Learner
 from flambeau.train.monitor import smaller_is_better
@@ -100,6 +101,8 @@ class Ensemble:
         each, targets = self._each(ds_idx, dl, lambda member, loader: member.get_preds(ds_idx, loader))
         found = [self._average(each), targets]
         if with_decoded:
+            models = [member.model for member in self.members]
+            require_numbers(found[0], (), models, lambda place: f"item {place}")
             found.append(self.decodes(found[0]))
         if with_loss:
             found.append(_item_losses(self._raw_of(found[0]), _as_tuple(targets), self.members[0].loss_func))

@@ -7,6 +7,7 @@ are needed to train, never to predict.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as AnyPath
@@ -17,11 +18,14 @@ from torch import Tensor, nn
 
 import flambeau
 from flambeau.data.dataset import Datasets
-from flambeau.data.kinds import Kind
+from flambeau.data.kinds import Category, Kind, MultiCategory
 from flambeau.data.loaders import DataLoader
 from flambeau.data.pipeline import Pipeline
 from flambeau.foundation.errors import ExportError
 from flambeau.foundation.paths import Path
+from flambeau.nn.metric import Metric
+from flambeau.nn.metric_recipes import describe_metric, rebuild_metrics
+from flambeau.train.answers import in_part, n_classes_of, n_outputs_of, odd_outputs, spoilt_weights
 from flambeau.train.checkpoint import load_state, read_tensors, write_tensors
 from flambeau.train.recipe import (
     check_numbers,
@@ -56,7 +60,7 @@ def export(learn: Learner, fname: str | AnyPath) -> Path:
     path = path if path.is_absolute() else learn.path / path
     written = write_tensors(path, tensors, {**head(FORMAT_VERSION), **header})
     write_run_record(learn, written)
-    for line in left_out(header):
+    for line in [*left_out(header), *doubts(learn, header)]:
         print(line)
     return written
 
@@ -76,7 +80,8 @@ def export_members(learners: Sequence[Learner], weights: Sequence[float], fname:
     path = path if path.is_absolute() else learners[0].path / path
     whole = {**head(ENSEMBLE_VERSION), "members": headers, "weights": [float(weight) for weight in weights]}
     written = write_tensors(path, tensors, whole)
-    for line in dict.fromkeys(line for header in headers for line in left_out(header)):
+    told = [*(left_out(h) for h in headers), *(doubts(one, h) for one, h in zip(learners, headers, strict=True))]
+    for line in dict.fromkeys(line for lines in told for line in lines):
         print(line)
     return written
 
@@ -111,14 +116,15 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
         "bs": loader.bs,
         "item_tfms": [describe_part(transform) for transform in loader.after_item],
         "batch_tfms": [describe_part(transform) for transform in loader.after_batch],
-        "metrics": [metric.name for metric in learn.metrics],
+        "spare_outputs": odd_outputs(learn.model, kinds[learn.dls.n_inp :], learn.loss_func),
+        "metrics": [describe_metric(metric) for metric in learn.metrics],
         "last_values": [float(value) for value in learn.recorder.final_record],
     }
     return header, {f"model.{name}": value for name, value in learn.model.state_dict().items()}
 
 
 def left_out(header: Mapping[str, Any]) -> list[str]:
-    """Return lines that tell which code of the user's an export does not carry."""
+    """Return lines that tell which code of the user's an export does not carry, and which folder it names."""
     parts = [*header["item_tfms"], *header["batch_tfms"], *(part for column in header["columns"] for part in column)]
     names = sorted({part["custom"] for part in parts if "custom" in part})
     told = [f"Not in the export: your own transform {n!r}; load_learner takes it back in transforms=." for n in names]
@@ -126,6 +132,27 @@ def left_out(header: Mapping[str, Any]) -> list[str]:
         told.append(f"Not in the export: the model's code ({header['model']['custom']}); give load_learner model=.")
     if "custom" in header["loss"]:
         told.append(f"Not in the export: your own loss {header['loss']['custom']!r}; predictions will come back raw.")
+    folders = {part["reader"]["pref"] for column in header["columns"] for part in column if part.get("reader")}
+    told += [f"The export names the folder {f}, for rows of tables." for f in sorted(folders) if os.path.isabs(f)]
+    own = ", ".join(repr(recipe["custom"]) for recipe in header["metrics"] if "custom" in recipe)
+    if own:
+        told.append(f"Not in the export: metrics of your own, {own}; set learn.metrics after load_learner.")
+    return told
+
+
+def doubts(learn: Learner, header: Mapping[str, Any]) -> list[str]:
+    """Return lines that tell what makes the predictions of an export doubtful."""
+    told = []
+    spoilt = spoilt_weights(learn.model)
+    if spoilt:
+        told.append(
+            f"The exported weights are no finite numbers ({in_part(spoilt)}): the training diverged, and nothing can "
+            "be predicted. Train anew with a lower learning rate."
+        )
+    spare = header["spare_outputs"]
+    if spare:
+        more = "more" if spare > 0 else "fewer"
+        told.append(f"The model gives {abs(spare)} {more} numbers than there are classes; is its last layer as wanted?")
     return told
 
 
@@ -137,6 +164,9 @@ class Exported:
     loss_func: Any
     loader: DataLoader
     header: dict[str, Any]
+    metrics: list[Metric]
+    lost_metrics: list[str]
+    """The names of metrics that were code of the user's own."""
 
     @property
     def kinds(self) -> list[Kind]:
@@ -202,6 +232,9 @@ def read_exports(
         start = f"{place}."
         mine = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
         members.append(_build(path, mine, own, device, given, transforms, loss_func))
+    asked = [member.kinds[member.n_inp :] for member in members]
+    if any(kinds != asked[0] for kinds in asked):
+        raise ExportError(f"{path} is no complete export: its members have different targets or classes.")
     return members, [float(weight) for weight in weights]
 
 
@@ -239,14 +272,39 @@ def _build(
         )
         built = rebuild_model(header["model"], model, weights)
         loss = rebuild_loss(header["loss"], loss_func)
+        metrics, lost_metrics = rebuild_metrics(header.get("metrics", []))
     except ExportError:
         raise
     except Exception as error:  # what a stranger wrote into a header can go wrong anywhere
         raise ExportError(f"{path} is no complete export: {_words(error)}. Nothing in it was run.") from error
     load_state(built, weights, True, str(path))
+    _require_same_classes(header, columns, kinds, built, loss)
     built.to(device).eval()
     loader.maker.kinds = kinds
-    return Exported(built, loss, loader, header)
+    return Exported(built, loss, loader, header, metrics, lost_metrics)
+
+
+def _require_same_classes(
+    header: Mapping[str, Any], columns: Sequence[Pipeline], kinds: Sequence[Kind], model: nn.Module, loss_func: Any
+) -> None:
+    """Raise an ExportError where an export does not tell the same classes everywhere, or its model gives others."""
+    n_inp = int(header["n_inp"])
+    targets = kinds[n_inp:]
+    for kind, column in zip(targets, columns[n_inp:], strict=True):
+        encoded = next((t.kind for t in reversed(column.transforms) if t.kind is not None), None)
+        for one, other in ((kind, encoded), (encoded, kind)):
+            if isinstance(one, Category | MultiCategory) and other is not None and one != other:
+                raise ExportError("The export's labels are read with other classes than they are named with.")
+    names = getattr(targets[0], "vocab", None) if len(targets) == 1 else None
+    if names and int(header["c"]) != len(names):
+        raise ExportError(f"The export names {len(names)} classes ({in_part(names)}) but counts {header['c']}.")
+    spare = odd_outputs(model, targets, loss_func)
+    if spare and spare != header.get("spare_outputs"):
+        n_classes = n_classes_of(targets, loss_func)
+        raise ExportError(
+            f"The export's model gives {n_outputs_of(model)} numbers, but there are {n_classes} classes. A class list "
+            "of another model was put into it, or model= or loss_func= is not what was trained: export it anew."
+        )
 
 
 def _check_version(path: AnyPath, header: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from flambeau.data.transform import Augment
 from flambeau.foundation.errors import ArgumentError, EmptyError
 from flambeau.foundation.nested import apply
 from flambeau.nn.losses import unreduced
+from flambeau.train.answers import item_words, require_numbers
 from flambeau.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Collect(Callback):
             self.losses.append(losses_of_items(learn))
         activated = _mapped(self.act, learn.pred)
         if self.with_decoded:
+            require_numbers(activated, learn.xb, learn.model, self._name)
             answers = _mapped(lambda tensor: learn.decodes(tensor).cpu(), activated)
             self.decoded.append(in_pixels(answers, self.target_kinds, learn.batch.picture_size))
         self.preds.append(_mapped(_kept, activated))
@@ -98,6 +100,12 @@ class Collect(Callback):
         if self.indices is not None:
             known = learn.batch.indices
             self.indices = None if known is None else [*self.indices, *(int(index) for index in known)]
+
+    def _name(self, place: int) -> str:
+        dl, indices = self.learn.dl, self.learn.batch.indices
+        if indices is None or not isinstance(dl, DataLoader):
+            return f"item {place} of batch {self.learn.iter}"
+        return dl.maker.name(int(indices[place]))
 
 
 def losses_of_items(learn: Learner) -> Tensor:
@@ -226,6 +234,9 @@ def predict_batch(learn: Learner, batch: Batch) -> Any:
 def predict(learn: Learner, item: Any, with_input: bool = False) -> tuple[Any, ...]:
     """Return (decoded answer, its tensor, activated prediction) for one item.
 
+    Raises:
+        TrainingError: the prediction is NaN.
+
     Decoded points are in the pixels of the picture that the model sees, as `show_results` draws it: after Resize. Their
     tensor holds the same in -1..1 from edge to edge, so that after a squish `(tensor + 1) / 2 * picture.size` are the
     pixels of the picture that came in.
@@ -238,6 +249,7 @@ def predict(learn: Learner, item: Any, with_input: bool = False) -> tuple[Any, .
         )
     batch = loader.prepare([item])
     preds = predict_batch(learn, batch)
+    require_numbers(preds, batch.inputs, learn.model, lambda _: item_words(item))
     first, answer = item_of(preds, 0), item_of(_mapped(learn.decodes, preds), 0)
     kinds = learn.dls.kinds[learn.dls.n_inp :]
     found = (_decoded(in_pixels(answer, kinds, batch.picture_size), kinds), answer, first)
@@ -325,7 +337,9 @@ def show_results(
         raise ArgumentError("show_results needs one of flambeau's loaders, which know what their columns mean.")
     batch = loader.new(shuffle=shuffle, bs=min(max_n, loader.n)).one_batch()
     columns = loader.decode(batch)
-    answers = _mapped(learn.decodes, predict_batch(learn, batch))
+    preds = predict_batch(learn, batch)
+    require_numbers(preds, batch.inputs, learn.model, lambda place: f"item {place} of those to draw")
+    answers = _mapped(learn.decodes, preds)
     answers = answers if isinstance(answers, tuple) else (answers,)
     n, n_inp = min(max_n, batch.n_items), len(batch.inputs)
     return draw(

@@ -32,6 +32,7 @@ from flambeau.train.callbacks.schedule import ParamScheduler
 from flambeau.train.checkpoint import load_weights, save_weights
 from flambeau.train.compiling import compile_in_place
 from flambeau.train.defaults import decoding_for, loss_for
+from flambeau.train.lazy_layers import size_lazy_layers
 from flambeau.train.loop import Loop
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Learner(Loop):
         self._optimizer: torch.optim.Optimizer | None = None
         self.show_progress, self.keep_logging = True, True
         self.to(self.device)
+        size_lazy_layers(model, dls)
         self.add_cbs(cbs)
 
     # parts
@@ -453,6 +455,9 @@ class Learner(Loop):
         """Return predictions (activated: probabilities for classes) and targets of a loader, in the items' order.
 
         With `with_input` the inputs stand in front; `with_decoded` and `with_loss` append answers and losses.
+
+        Raises:
+            TrainingError: answers are wanted, and a prediction is NaN.
         """
         return inference.get_preds(self, ds_idx, dl, with_input, with_decoded, with_loss, act, reorder, cbs)
 

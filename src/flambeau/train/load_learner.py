@@ -27,8 +27,9 @@ def load_learner(
 ) -> Any:
     """Return a learner that predicts as the exported one did.
 
-    `predict(item)`, `get_preds(dl=learn.dls.test_dl(items))` and `tta(dl=...)` are there. Nothing in the file is
-    executed. Parts that were code of the user's own are given back by `model`, `transforms` (by name) and `loss_func`.
+    `predict(item)`, `get_preds(dl=learn.dls.test_dl(items))` and `tta(dl=...)` are there, and the metrics, for
+    `validate(dl=learn.dls.test_dl(items, with_labels=True))`. Nothing in the file is executed. Parts that were code of
+    the user's own are given back by `model`, `transforms` (by name) and `loss_func`.
     An exported ensemble comes back as an `Ensemble`, which predicts by the same verbs; its `model` is a list.
     The learner has no training items; to train further, make a new learner and `load` weights.
     Where there is no such file, one of the same name that ends in .safetensors is taken, and a printed line says so.
@@ -44,10 +45,13 @@ def load_learner(
         path = path.with_suffix(SUFFIX)
     members, weights = read_exports(path, device, model, transforms, loss_func)
     learners = [_learner(exported, path) for exported in members]
+    lost = dict.fromkeys(name for exported in members for name in exported.lost_metrics)
+    if lost:
+        print(f"Metrics of your own, not in the export: {', '.join(lost)}. Set learn.metrics to see them.")
     return learners[0] if len(learners) == 1 else Ensemble(learners, weights)
 
 
 def _learner(exported: Exported, path: Path) -> Learner:
     train = exported.loader.new(training=True)
     dls = DataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
-    return Learner(dls, exported.model, loss_func=exported.loss_func)
+    return Learner(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)

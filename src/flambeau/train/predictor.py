@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.kinds import Category, Kind, MultiCategory, Places
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.nn.losses import activation_of
+from flambeau.train.answers import item_words, require_numbers
 from flambeau.train.defaults import decoding_for
 from flambeau.train.export import read_exports
 
@@ -80,6 +81,7 @@ class Predictor:
 
         Raises:
             ArgumentError: `items` is a single item, or the model answers with several tensors.
+            TrainingError: the answer for an item is NaN.
         """
         if isinstance(items, str | bytes) or not hasattr(items, "__len__"):
             raise ArgumentError(f"A list of items was expected, got {items!r}. For one item use predict(item).")
@@ -95,7 +97,8 @@ class Predictor:
 
         Of an ensemble the numbers are the weighted average of its members'.
         """
-        total: Any = 0
+        total: Any = None
+        rows = items.iloc if hasattr(items, "iloc") else items
         for member, weight in zip(self.members, self.weights, strict=True):
             batch = member.loader.prepare(items)
             answered = member.model(*batch.inputs)
@@ -105,7 +108,14 @@ class Predictor:
                     "Use load_learner(path).predict."
                 )
             activated = activation_of(member.loss_func)(answered.float()).cpu()
-            total = activated if len(self.members) == 1 else total + weight * activated
+            require_numbers(activated, batch.inputs, member.model, lambda place: item_words(rows[place]))
+            share = activated if len(self.members) == 1 else weight * activated
+            if total is not None and total.shape != share.shape:
+                raise ShapeError(
+                    f"The members of this ensemble give predictions of different shapes, {tuple(total.shape)} and "
+                    f"{tuple(share.shape)}, which cannot be averaged."
+                )
+            total = share if total is None else total + share
         return total, batch.picture_size
 
     def _named(self, answer: Tensor, raw: Tensor) -> Prediction:

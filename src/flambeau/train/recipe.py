@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -18,12 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flambeau.data.dataset import Getter
+from flambeau.data.dataset import Getter, LostGetter
 from flambeau.data.kinds import Kind
+from flambeau.data.labels import ColReader
 from flambeau.data.transform import Transform, as_transform
 from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.nested import find_tensors
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.losses import Loss
+from flambeau.train.lazy_layers import size_by_weights
 
 Recipe = dict[str, Any]
 
@@ -49,6 +53,10 @@ PLACE = re.compile(r"flambeau(\.[a-z][a-z_0-9]*)+:[A-Za-z][A-Za-z_0-9]*(\.create
 MAX_SETTING = 2**15  # the side of a picture, say
 MAX_WIDTH = 1024  # of a layer; more only where the file brings weights as wide
 MAX_CLASS_WEIGHTS = 4096
+MAX_LETTERS = 100  # of a name that is only told
+CUT_WITH_TABLES = "was cut from a network that computes tables besides its weights"
+ELSEWHERE = ("//", "\\\\", "/\\", "\\/")
+MAX_UNSAVED_BYTES = 2**28  # of tables that a network computes for itself; those of a Swin transformer take 2 MB
 
 
 def describe_part(part: Transform | Kind) -> Recipe:
@@ -86,6 +94,8 @@ def rebuild_part(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
             )
         own = given[name]
         return own if isinstance(own, Kind) else as_transform(own)
+    if "reader" in recipe:
+        return _rebuild_getter(recipe)
     if "function" in recipe:
         # a function is called with what the user predicts, so only those that open an item will do
         if not str(recipe["function"]).endswith(".create"):
@@ -159,15 +169,45 @@ def _resolve(place: Any) -> Any:
 
 
 def describe_column(transforms: Sequence[Transform]) -> list[Recipe]:
-    """Return the recipes of a column's transforms, without the getters that only training items need."""
-    return [describe_part(transform) for transform in transforms if not isinstance(transform, Getter)]
+    """Return the recipes of a column's transforms; of a getter, which is needed to read rows of a table, see below."""
+    return [
+        describe_getter(transform) if isinstance(transform, Getter) else describe_part(transform)
+        for transform in transforms
+    ]
+
+
+def describe_getter(getter: Getter) -> Recipe:
+    """Return the recipe of what reads a column: of a ColReader its settings, of the user's own code the name alone."""
+    reader = getter.encodes
+    if type(reader) is ColReader and all(type(name) in (str, int) for name in reader.cols):
+        # with forward slashes a folder is one on every system
+        settings = {"cols": list(reader.cols), "pref": reader.pref.replace(os.sep, "/"), "suff": reader.suff}
+        return {"reader": {**settings, "label_delim": reader.label_delim}, "role": getter.role}
+    return {"reader": None, "name": getter.name, "role": getter.role}
+
+
+def _rebuild_getter(recipe: Mapping[str, Any]) -> Getter:
+    role, reader = str(recipe.get("role")), recipe["reader"]
+    if reader is None:
+        return LostGetter(str(recipe.get("name"))[:MAX_LETTERS], role)
+    texts = [reader["pref"], reader["suff"], reader["label_delim"] or ""]
+    if not isinstance(reader["cols"], list) or not all(type(name) in (str, int) for name in reader["cols"]):
+        raise ExportError(f"The export reads the columns {reader['cols']!r:.100}, which are no names.")
+    # two slashes, or a scheme, name another machine: a table's pictures would be fetched from wherever the file says
+    if not all(isinstance(text, str) for text in texts) or "://" in texts[0] or texts[0][:2] in ELSEWHERE:
+        raise ExportError(f"The export reads pictures from {texts[0]!r:.100}, which is no folder of this machine.")
+    return Getter(ColReader(reader["cols"], texts[0], texts[1], reader["label_delim"]), role)
 
 
 def describe_model(model: nn.Module) -> Recipe:
     """Return the recipe of a model; {"custom": why} when a layer is code of the user's own, or was exchanged."""
     settings = getattr(model, "settings", None)
     if isinstance(settings, dict) and settings.get("model") in MODEL_BUILDERS:
-        if _alike(model, settings):
+        with torch.device("meta"):  # the layers without memory for their weights
+            built = _builder(MODEL_BUILDERS[settings["model"]])(settings)
+        if settings.get("cut") is not None and _computes_tables(built):
+            return {"custom": f"it {CUT_WITH_TABLES}", "before": settings}
+        if _alike(model, built):
             return {"settings": settings}
         return {"custom": "its layers were changed after it was built", "before": settings}
     if getattr(model, "foreign", ""):
@@ -176,10 +216,8 @@ def describe_model(model: nn.Module) -> Recipe:
     return {"custom": str(described)} if isinstance(described, NotDescribable) else {"layers": described}
 
 
-def _alike(model: nn.Module, settings: Mapping[str, Any]) -> bool:
-    """Tell whether the builder makes this model: one whose layers were exchanged since would predict otherwise."""
-    with torch.device("meta"):  # the layers without memory for their weights
-        built = _builder(MODEL_BUILDERS[settings["model"]])(settings)
+def _alike(model: nn.Module, built: nn.Module) -> bool:
+    """Tell whether two models have the same layers: one whose layers were exchanged would predict otherwise."""
     here, there = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model, built))
     return here == there and repr(model) == repr(built)
 
@@ -191,22 +229,72 @@ def _builder(place: str) -> Callable[[Mapping[str, Any]], nn.Module]:
 
 
 def rebuild_model(recipe: Mapping[str, Any], given: nn.Module | None, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Build the model of a recipe with random weights, or take the one given.
+    """Build the model of a recipe, ready to load its weights, or take the one given.
 
-    `weights` are those that the export brings: no layer is built wider than they are.
+    `weights` are those that the export brings: the recipe is built without memory first, and gets memory only when its
+    layers are those of the weights, by name and shape. So a small file takes no more than a small model does.
 
     Raises:
         ExportError: the model has layers of the user's own and none was given, or its recipe does not fit.
     """
     if given is not None:
+        size_by_weights(given, weights)
         return given
+    build: Callable[[], nn.Module]
     if "settings" in recipe:
-        return _build_from_settings(recipe["settings"], weights)
-    if "layers" in recipe:
-        return build_module(recipe["layers"], sum(weight.numel() for weight in weights.values()))
-    raise ExportError(
-        f"The export carries the model's weights but not its code: {recipe.get('custom')}. {_how_to_give_back(recipe)}"
-    )
+        build = partial(_build_from_settings, recipe["settings"], weights)
+    elif "layers" in recipe:
+        build = partial(build_module, recipe["layers"], sum(weight.numel() for weight in weights.values()))
+    else:
+        raise ExportError(
+            "The export carries the model's weights but not its code: "
+            f"{recipe.get('custom')}. {_how_to_give_back(recipe)}"
+        )
+    with torch.device("meta"):
+        sketch = build()
+    _require_same_layers(sketch, weights)
+    if not _computes_tables(sketch):
+        return sketch.to_empty(device="cpu")
+    settings = recipe.get("settings")
+    if isinstance(settings, Mapping) and settings.get("cut") is not None:
+        # to build it again would take the memory of all that was cut off
+        raise ExportError(f"The export's model {CUT_WITH_TABLES}. Give it back: load_learner(path, model=...).")
+    return build()
+
+
+def _computes_tables(sketch: nn.Module) -> bool:
+    """Return whether a model without memory holds tensors that no weights fill, or one tensor under two names."""
+    saved = {id(tensor) for tensor in sketch.state_dict(keep_vars=True).values()}
+    held = {id(tensor) for layer in sketch.modules() for tensor in find_tensors(vars(layer))}
+    return held != saved or len(saved) < len(sketch.state_dict())
+
+
+def _require_same_layers(sketch: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise an ExportError where a model without memory has other weights than the file, or much that is not in it."""
+    described, kept = sketch.state_dict(), weights
+    differing = [name for name in described if name not in kept or described[name].shape != kept[name].shape]
+    differing += [name for name in kept if name not in described]
+    if differing:
+        told = "; ".join(
+            f"{name}: {_shape(described.get(name))} by the description, {_shape(kept.get(name))} in the file"
+            for name in differing[:3]
+        )
+        raise ExportError(
+            f"The description of the model does not fit the weights beside it ({told}; {len(differing)} of "
+            f"{len(described.keys() | kept.keys())} differ), so the model was not built. The file was changed after "
+            "the export, or another version of timm or torchvision builds this network otherwise: install the "
+            "versions that the export's .run.json names."
+        )
+    unsaved = sum(buffer.nbytes for name, buffer in sketch.named_buffers() if name not in described)
+    if unsaved > MAX_UNSAVED_BYTES:
+        raise ExportError(
+            f"The described model needs {unsaved / 2**20:,.0f} MiB of tables besides its weights, which is beyond "
+            "reason. It was not built."
+        )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else str(tuple(tensor.shape))
 
 
 def _how_to_give_back(recipe: Mapping[str, Any]) -> str:
@@ -216,13 +304,13 @@ def _how_to_give_back(recipe: Mapping[str, Any]) -> str:
         return "Give the model back: load_learner(path, model=MyNet())."
     known = before.get("architecture")
     if isinstance(known, Mapping):
-        usual = {"n_in": 3, "image_size": None}
+        usual = {"n_in": 3, "image_size": None, "cut": None}
         options = "".join(f", {k}={before.get(k)!r}" for k, value in usual.items() if before.get(k) != value)
         build = f"create_vision_model({known.get('name')!r}, {before.get('n_out')!r}{options}, pretrained=False)"
     else:
         build = f"{before.get('name')}(n_out={before.get('n_out')!r})"
     return (
-        f"Build it as it was, change it as you did then, and give it back: model = {build}; then your change, such as "
+        f"Build it as it was, change it as you did then, and give it back: model = {build}; then any change, such as "
         "model[1] = nn.Sequential(...); then load_learner(path, model=model). Its weights come from the export."
     )
 

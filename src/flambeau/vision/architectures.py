@@ -9,11 +9,14 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.vision.pretrained import (
@@ -56,6 +59,21 @@ class InputStats:
         )
 
 
+class ArithmeticOnCPU(TorchFunctionMode):
+    """Give `torch.arange` and `torch.tensor` their numbers although all else is made on the device "meta".
+
+    torchvision's RegNets work out with them how wide their layers are, which takes numbers.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func in (torch.arange, torch.tensor):
+            options = {"device": "cpu", **options}
+        return func(*args, **options)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network that is known by name; call it to build the network with its original classifier.
@@ -95,6 +113,23 @@ class Architecture:
         return self._build({**wish, **options})
 
     @property
+    def is_listed(self) -> bool:
+        """Tell whether its library lists exactly this name, so that building it reads no file and asks no server.
+
+        timm also takes addresses for names ("hf-hub:owner/model", "local-dir:/folder"); these are not listed.
+        """
+        if self.source == "timm":
+            import timm
+
+            base = self.name.partition(".")[0]
+            return timm.models.is_model(base) and (
+                self.name == base or self.name in timm.list_models(f"{base}.*", include_tags=True)
+            )
+        if self.source == "torchvision":
+            return self.name in _torchvision_names()
+        return self.source == "flambeau" and self.name in XRESNETS
+
+    @property
     def has_weights(self) -> bool:
         """Tell whether pretrained weights are published for this network."""
         if self.source == "torchvision":
@@ -132,7 +167,8 @@ class Architecture:
         if self.source == "torchvision":
             import torchvision.models
 
-            model: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
+            with ArithmeticOnCPU() if self.name.startswith("regnet_") else nullcontext():
+                model: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
             return model
         if self.source == "timm":
             import timm

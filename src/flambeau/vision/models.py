@@ -98,6 +98,8 @@ def create_vision_model(
     described = None if custom_head is None else describe_module(custom_head)
     if callable(cut) or architecture.source == "function":
         model.foreign = "its body is cut or made by a function of your own"
+    elif not architecture.is_listed:
+        model.foreign = f"its architecture {architecture.name!r} is not among those that {architecture.source} lists"
     elif isinstance(described, NotDescribable):
         model.foreign = f"of the custom head, {described}"
     else:
@@ -178,14 +180,25 @@ def vision_splitter(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def build_vision_model(settings: Mapping[str, Any]) -> nn.Module:
-    """Build again, with random weights and without any download, the network that `settings` describe."""
+    """Build again, with random weights and without any download, the network that `settings` describe.
+
+    Raises:
+        ArgumentError: the settings describe something else, or name an architecture that its library does not list.
+    """
     if settings["model"] == "xresnet":
         return build_xresnet(settings)
     known = settings["architecture"]
     if settings["model"] != "vision" or known["source"] not in ("torchvision", "timm", "flambeau"):
         raise ArgumentError(f"These settings describe no vision model: {dict(settings)}.")
+    architecture = Architecture(str(known["name"]), known["source"])
+    # a name that is an address would be fetched, or read from a folder of this machine
+    if not architecture.is_listed:
+        raise ArgumentError(
+            f"{architecture.name!r} is no architecture that {architecture.source} lists under this name here, so "
+            "nothing was built or fetched. Where a newer version lists it, upgrade."
+        )
     return create_vision_model(
-        Architecture(known["name"], known["source"]),
+        architecture,
         n_out=settings["n_out"],
         n_in=settings["n_in"],
         pretrained=False,

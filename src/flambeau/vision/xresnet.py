@@ -33,6 +33,13 @@ from flambeau.nn.layers import Chain, ConvLayer
 STAGE_WIDTHS = (64, 128, 256, 512)
 FURTHER_STAGE_WIDTH = 256
 
+# what an export may name as act_cls
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Identity),
+    *(nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softplus, nn.Softsign, nn.LogSigmoid),
+    *(nn.Tanhshrink, nn.Softshrink, nn.Hardshrink),
+)
+
 
 class XResNet(Chain):
     """A residual network: pictures (batch, c_in, height, width) in, (batch, n_out) numbers out.
@@ -139,7 +146,7 @@ class XResNetVariant:
             "reduction": self.reduction if reduction is None else reduction,
         }
         network = XResNet(self.block, self.expansion, self.layers, act_cls=act_cls, **options)
-        if getattr(nn, act_cls.__name__, None) is act_cls:  # an activation of one's own has no name to find it by
+        if act_cls in ACTIVATIONS:  # an activation of one's own has no name to find it by
             network.settings = {"model": "xresnet", "name": self.name, **options, "act_cls": act_cls.__name__}
         return network
 
@@ -147,11 +154,12 @@ class XResNetVariant:
 def build_xresnet(settings: Mapping[str, Any]) -> XResNet:
     """Build again the network that `settings` (of an XResNet) describe, with random weights."""
     options = {key: value for key, value in settings.items() if key not in ("model", "name", "act_cls")}
-    name, activation = settings["name"], getattr(nn, settings["act_cls"], None)
+    name, wanted = settings["name"], settings["act_cls"]
+    activation = next((known for known in ACTIVATIONS if known.__name__ == wanted), None)
     if name not in XRESNETS:
         raise unknown_name("xresnet", name, XRESNETS)
-    if not (isinstance(activation, type) and issubclass(activation, nn.Module)):
-        raise ArgumentError(f"{settings['act_cls']!r} is not an activation of torch.nn.")
+    if activation is None:
+        raise unknown_name("activation of torch.nn", wanted, [known.__name__ for known in ACTIVATIONS])
     return XRESNETS[name](act_cls=activation, **options)
 
 

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.train.answers import in_part, spoilt_weights
 from flambeau.train.callback import Callback
 
 REFRESH_SECONDS = 0.2
@@ -170,7 +171,7 @@ def number(value: float) -> str:
 
 
 class Progress(Callback):
-    """Show the table of epochs and a bar while training."""
+    """Show the table of epochs and a bar while training, and say so once when the training loss is no number."""
 
     order = 60  # after the recorder
     first_process_only = True
@@ -179,6 +180,7 @@ class Progress(Callback):
         self.display: Display | None = None
         self.n_shown = 0
         self._next = 0.0
+        self._told = False
 
     def before_fit(self) -> None:
         self.display, self.n_shown = None, 0
@@ -186,6 +188,7 @@ class Progress(Callback):
             self.display = choose_display(self.learn.show_progress)
             self.display.start(list(self.learn.recorder.metric_names))
         self._next = time.perf_counter() + REFRESH_SECONDS
+        self._told = False
 
     def after_batch(self) -> None:
         now = time.perf_counter()
@@ -207,8 +210,23 @@ class Progress(Callback):
             values = [number(float(row.get(name, math.nan))) for name in names]
             self.display.row([str(row["epoch"]), *values, clock(row["time"])])
         self.n_shown = len(rows)
+        self._tell_divergence()
 
     def after_fit(self) -> None:
         if self.display is not None:
             self.display.stop()
             self.display = None
+
+    def _tell_divergence(self) -> None:
+        losses = self.learn.recorder.losses
+        if self._told or not losses or math.isfinite(losses[-1]):
+            return
+        self._told = True
+        spoilt = spoilt_weights(self.learn.model)
+        state = f"and weights too ({in_part(spoilt)}): nothing can be predicted" if spoilt else "though weights are not"
+        print(
+            f"The training loss of epoch {self.learn.epoch} is {losses[-1]}, no finite number, {state}. Begin anew "
+            "with a lower learning rate (learn.lr_find() suggests one) and sound data; TerminateOnNaNCallback() ends a "
+            "training at such a batch, and names its items.",
+            flush=True,
+        )
