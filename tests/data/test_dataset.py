@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -45,6 +47,33 @@ def test_halves_see_their_items_only() -> None:
     assert (datasets.train.split_idx, datasets.valid.split_idx) == (0, 1)
     assert [x for x, _ in datasets.valid.at([2, 0])] == ["COD", "AUK"]
     assert datasets.valid.name(1) == "boa"
+
+
+def test_the_items_of_a_half_are_its_own_in_its_order() -> None:
+    datasets = words_by_initial(splits=([3, 1, 2], [5, 0]))
+    assert datasets.items is datasets.source
+    assert isinstance(datasets.valid.items, L)
+    assert list(datasets.train.items) == ["auk", "bee", "cat"]
+    assert list(datasets.valid.items) == ["cod", "ant"] == [datasets.valid.item(place) for place in (0, 1)]
+    assert list(datasets.valid.at([1]).items) == ["ant"]
+    assert list(TfmdLists(WORDS, str.upper, splits=SPLITS).valid.items) == WORDS[4:]
+
+
+def test_the_items_of_a_half_of_a_table_are_rows_that_can_be_predicted() -> None:
+    frame = pd.DataFrame({"word": WORDS}, index=list("uvwxyz"))
+    datasets = Datasets(frame, [[Getter(lambda row: row["word"])], [lambda row: row["word"][0], Categorize()]],
+                        splits=([0, 1, 2], [5, 3]))  # fmt: skip
+    assert datasets.items is frame
+    assert list(datasets.valid.items.index) == ["z", "x"]
+    assert [x for (x,) in datasets.with_items(datasets.valid.items, 1)] == ["cod", "auk"]
+
+
+def test_items_looked_at_do_not_travel_to_worker_processes() -> None:
+    valid = words_by_initial().valid
+    before = len(pickle.dumps(valid))
+    assert len(valid.items) == 3
+    assert len(pickle.dumps(valid)) == before
+    assert pickle.loads(pickle.dumps(valid)).items == ["auk", "boa", "cod"]
 
 
 def test_the_training_half_of_a_half_is_that_half() -> None:

@@ -375,10 +375,9 @@ class _Search:
         )  # fmt: skip
 
     def _columns(self) -> None:
-        items = shared_items(self.halves)
-        if not isinstance(items, Rows):
+        if not isinstance(shared_items(self.halves), Rows):
             return
-        training = items.frame.iloc[list(self.halves[0].dataset.indices)]
+        training = self.halves[0].dataset.items
         empty = [str(name) for name in training.columns if training[name].isna().all()]
         constant = [
             str(name)
