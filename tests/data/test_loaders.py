@@ -410,3 +410,8 @@ def test_threads_make_the_same_batches_as_one(tmp_path: Path) -> None:
         batches.append(dls.one_batch())
     assert torch.equal(batches[0][0], batches[1][0])
     assert torch.equal(batches[0][1], batches[1][1])
+
+
+def test_a_seed_that_is_no_number_is_told() -> None:
+    with pytest.raises(ArgumentError, match=r"seed must be a whole number, or None for chance; got 'a'"):
+        DataLoader([1, 2], bs=1, seed="a")  # type: ignore[arg-type]

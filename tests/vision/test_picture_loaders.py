@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from torch import nn
 
+from flambeau.data.block import CategoryBlock
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.foundation.errors import ExportError, LabelError, ShapeError, TableError
+from flambeau.data.kinds import Category, MultiCategory, Number
+from flambeau.foundation.errors import ArgumentError, ExportError, LabelError, ShapeError, TableError
 from flambeau.nn.pooling import AdaptiveConcatPool2d
 from flambeau.train.load_learner import load_learner
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
@@ -38,7 +41,7 @@ def test_a_csv_is_split_at_commas_without_guessing(table: pd.DataFrame, tmp_path
 
 
 def test_a_column_that_is_not_there_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="no column 9; it has 'file', 'label'"):
+    with pytest.raises(TableError, match=r"no column 9\. Its columns: 'file', 'label'"):
         loaders(table, tmp_path, label_col=9)
 
 
@@ -113,3 +116,32 @@ def test_masks_with_more_values_than_codes_are_told(tmp_path: Path) -> None:
         SegmentationDataLoaders.from_label_func(
             tmp_path, files, lambda path: path.with_name(f"{path.stem}_mask.png"), codes=["sky", "sea"], bs=4
         )
+
+
+def test_floats_are_measured_and_whole_numbers_are_classes(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table["age"], table["digit"] = [float(i) for i in range(8)], [0, 1] * 4
+    assert loaders(table, tmp_path, label_col="age").kinds[1] == Number(1)
+    assert "The labels are measured numbers, such as 0: RegressionBlock" in capsys.readouterr().out
+    files = [tmp_path / name for name in table["file"]]
+    assert ImageDataLoaders.from_lists(tmp_path, files, list(np.float32(table["age"])), bs=2).kinds[1] == Number(1)
+    assert loaders(table, tmp_path, label_col="digit").kinds[1] == Category((0, 1))
+    assert loaders(table, tmp_path, label_col="age", y_block=CategoryBlock(vocab=range(8))).c == 8
+
+
+def test_several_columns_are_classes_numbers_or_told_to_be_text(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table["wet"], table["cold"], table["width"] = [0, 1] * 4, [True, False] * 4, range(8)
+    dls = loaders(table, tmp_path, label_col=["wet", "cold"])
+    assert (dls.kinds[1], dls.train_ds[0][1].sum()) == (MultiCategory(("wet", "cold")), 1)
+    assert "The columns wet, cold hold 0 and 1: each is a class" in capsys.readouterr().out
+    assert loaders(table, tmp_path, label_col=["wet", "width"]).kinds[1] == Number(2)
+    with pytest.raises(ArgumentError, match=r"'label', 'file' hold text, such as 'new york', .*\+ '_' \+ df\['file'\]"):
+        loaders(table, tmp_path, label_col=["label", "file"])
+
+
+def test_a_seed_that_is_text_is_told(table: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"whole number .*got 'a'"):
+        ImageDataLoaders.from_df(table, path=tmp_path, seed="a")  # type: ignore[arg-type]

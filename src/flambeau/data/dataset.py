@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.data.categorize import (
-    Categorize,
-    MultiCategorize,
-    RegressionSetup,
-    check_labels,
-    require_two_classes,
-)
+from flambeau.data.categorize import Categorize, check_labels, require_two_classes, tell_unvalidated
 from flambeau.data.kinds import Kind, kind_of
+from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
-from flambeau.data.transform import ItemTransform
+from flambeau.data.transform import ItemTransform, Transform
 from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError
 from flambeau.foundation.lists import L, listify
 
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
 
 # how many letters of an item an error quotes
 MAX_NAME = 200
+HALVES = ("training", "validation")
 
 
 class Datasets:
@@ -91,6 +88,11 @@ class Datasets:
             raise EmptyError(
                 f"The training half of the split is empty ({len(self.source)} items in all). Check the splitter."
             )
+        if isinstance(self.source, Rows):
+            for pipeline in self.pipelines:
+                for reader in (transform.code for transform in pipeline):
+                    if isinstance(reader, ColReader):
+                        reader.require_columns(self.source.frame)
         train = SubsetItems(self.source, self.splits[0])
         for place, pipeline in enumerate(self.pipelines):
             knows_classes = [getattr(transform, "vocab", None) is not None for transform in pipeline]
@@ -100,21 +102,30 @@ class Datasets:
 
     def _check_targets(self, pipeline: Pipeline, knows_classes: Sequence[bool]) -> None:
         for place, transform in enumerate(pipeline.transforms):
-            if not isinstance(transform, Categorize | MultiCategorize | RegressionSetup):
+            if not _checks_targets(transform):
                 continue
-            if transform.kind is not None and not self._repeats_one_item():
+            repeated = self._repeats_one_item()
+            if transform.kind is not None and not repeated:
                 require_two_classes(transform.kind, len(self.splits[0]))
+            vocab = getattr(transform, "vocab", None)
             # classes that were learnt from the training labels hold them all
-            learnt = not isinstance(transform, RegressionSetup) and not knows_classes[place]
-            for half, split in zip(("training", "validation"), self.splits[:2], strict=False):
-                if half == "training" and learnt:
-                    continue
-                labels = EncodedItems(
-                    SubsetItems(self.source, split),
-                    pipeline.transforms[:place],
-                    lambda at, split=split: self.item_name(split[at]),  # type: ignore[misc]
-                )
-                check_labels(transform.encodes, labels, half, accepts_missing=getattr(transform, "add_na", False))
+            learnt = vocab is not None and not knows_classes[place]
+            none_left = " in all, none in training" if learnt and isinstance(transform, Categorize) else ""
+
+            training = None if learnt else self._encoded_targets(pipeline, place, "training")
+            if len(self.splits) < 2 or not len(self.splits[1]):
+                continue
+            validation = self._encoded_targets(pipeline, place, "validation", none_left)
+            if vocab is not None and len(validation) < len(vocab) and not repeated:
+                training = training or self._encoded_targets(pipeline, place, "training")
+                tell_unvalidated(list(vocab), training, validation)
+
+    def _encoded_targets(self, pipeline: Pipeline, place: int, half: str, in_all: str = "") -> Counter[int]:
+        """Encode the targets of a half with the transform at a place; return how often each class occurs."""
+        split, transform = self.splits[HALVES.index(half)], pipeline[place]
+        items = SubsetItems(self.source, split)
+        labels = EncodedItems(items, pipeline.transforms[:place], lambda at: self.item_name(split[at]))
+        return check_labels(transform.encodes, labels, half, getattr(transform, "add_na", False), in_all)
 
     def _repeats_one_item(self) -> bool:
         """Whether the training items are one and the same: a look at what the transforms do, not a training."""
@@ -469,6 +480,12 @@ def checked_splits(splits: Sequence[Any], n_items: int) -> list[Sequence[int]]:
             )
         halves.append(positions)
     return halves
+
+
+def _checks_targets(transform: Transform) -> bool:
+    """Whether every target is to be encoded now; a wrapped method such as TensorPoint.create belongs to its class."""
+    owner = getattr(transform.code, "__self__", None)
+    return transform.checks_targets or bool(getattr(owner, "checks_targets", False))
 
 
 def in_few_words(item: Any) -> str:

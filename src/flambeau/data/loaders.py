@@ -28,7 +28,7 @@ from flambeau.data.batch_cache import BatchCache, memory_budget
 from flambeau.data.chance import batch_chances, global_streams_kept, item_chance, seed_global_streams
 from flambeau.data.kinds import Kind, Mask, kind_of
 from flambeau.data.pipeline import raise_located
-from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms, is_own_code
+from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_item_transforms, as_transforms, is_own_code
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, unknown_name
 from flambeau.foundation.processes import n_local_processes
@@ -293,6 +293,8 @@ class DataLoader:
             raise unknown_name("cache", cache, CACHES)
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
             raise ArgumentError(f"num_workers must be a number of processes, 0 or more; got {num_workers!r}.")
+        if seed is not None and not hasattr(seed, "__index__"):
+            raise ArgumentError(f"seed must be a whole number, or None for chance; got {seed!r}.")
         if not hasattr(dataset, "__len__"):
             raise ArgumentError(
                 f"A loader needs a data set with a length, and a {type(dataset).__name__} has none. Make a list of it, "
@@ -303,7 +305,7 @@ class DataLoader:
         functions = before_batch if isinstance(before_batch, list | tuple) else [before_batch] if before_batch else []
         self.maker = BatchMaker(
             dataset,
-            as_transforms(after_item),
+            as_item_transforms(after_item),
             list(functions),
             n_inp if n_inp is not None else getattr(dataset, "n_inp", None),
             training,
