@@ -13,12 +13,16 @@ from torch import nn
 from flambeau.data.block import CategoryBlock
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, MultiCategory, Number
+from flambeau.data.normalize import Normalize
 from flambeau.foundation.errors import ArgumentError, ExportError, LabelError, ShapeError, TableError
 from flambeau.nn.pooling import AdaptiveConcatPool2d
 from flambeau.train.load_learner import load_learner
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
+from flambeau.vision.erasing import RandomErasing
+from flambeau.vision.images import imagenet_stats
 from flambeau.vision.learner import vision_learner
 from flambeau.vision.models import create_vision_model
+from flambeau.vision.resize import FlipItem, Resize
 from flambeau.vision.xresnet import xresnet18
 
 
@@ -145,3 +149,24 @@ def test_several_columns_are_classes_numbers_or_told_to_be_text(
 def test_a_seed_that_is_text_is_told(table: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"whole number .*got 'a'"):
         ImageDataLoaders.from_df(table, path=tmp_path, seed="a")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ({"batch_tfms": Resize(8)}, r"Resize changes single items, before they form a batch: give it with item_tfms"),
+        ({"batch_tfms": FlipItem()}, r"FlipItem changes single items"),
+        ({"item_tfms": Normalize.from_stats(*imagenet_stats)}, r"Normalize works on whole batches: .* batch_tfms"),
+        ({"item_tfms": [Resize(8), RandomErasing()]}, r"RandomErasing works on whole batches"),
+    ],
+)
+def test_a_transform_at_the_wrong_stage_is_told(
+    table: pd.DataFrame, tmp_path: Path, stages: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        loaders(table, tmp_path, **stages)
+
+
+def test_a_learner_without_loaders_is_told() -> None:
+    with pytest.raises(ArgumentError, match=r"takes the loaders first, .* got 'x' of type str"):
+        vision_learner("x", xresnet18)  # type: ignore[arg-type]

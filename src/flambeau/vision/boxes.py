@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.data.categorize import MultiCategorize
-from flambeau.data.kinds import Kind, Places, drawn_size
+from flambeau.data.kinds import Kind, Places, drawn_size, keep_view
 from flambeau.data.labels import NA_LABEL
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import DataError, LabelError
@@ -49,6 +49,7 @@ class Boxes(Places):
 
         ax = ax if ax is not None else plt.subplots()[1]
         boxes = torch.as_tensor(value).detach().float().cpu().reshape(-1, 4)
+        keep_view(ax)
         options = {"edgecolor": COLOUR, "linewidth": 2, "fill": False, **options}
         for (left, top, right, bottom), seen in zip(
             (self.to_pixels(boxes, drawn_size(ax)) - 0.5).tolist(), (boxes != 0).any(1).tolist(), strict=True
