@@ -14,7 +14,7 @@ from flambeau.data.block import CategoryBlock
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, MultiCategory, Number
 from flambeau.data.normalize import Normalize
-from flambeau.foundation.errors import ArgumentError, ExportError, LabelError, ShapeError, TableError
+from flambeau.foundation.errors import ArgumentError, EmptyError, ExportError, LabelError, ShapeError, TableError
 from flambeau.nn.pooling import AdaptiveConcatPool2d
 from flambeau.train.load_learner import load_learner
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
@@ -170,3 +170,10 @@ def test_a_transform_at_the_wrong_stage_is_told(
 def test_a_learner_without_loaders_is_told() -> None:
     with pytest.raises(ArgumentError, match=r"takes the loaders first, .* got 'x' of type str"):
         vision_learner("x", xresnet18)  # type: ignore[arg-type]
+
+
+def test_a_half_of_another_name_is_proposed(table: pd.DataFrame, tmp_path: Path) -> None:
+    for half in ("train", "val"):
+        (tmp_path / half).mkdir()
+    with pytest.raises(EmptyError, match=r"no folder 'valid' in .*holds 'train', 'val'\. Did you mean valid='val'\?"):
+        ImageDataLoaders.from_folder(tmp_path)

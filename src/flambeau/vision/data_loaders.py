@@ -17,7 +17,7 @@ from flambeau.data.getters import ItemGetter, get_image_files
 from flambeau.data.labels import ColReader, RegexLabeller, is_missing, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter
 from flambeau.data.tables import table_column
-from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, nearest
 from flambeau.foundation.paths import Path
 from flambeau.vision.blocks import ImageBlock, MaskBlock
 from flambeau.vision.images import PILImage
@@ -71,7 +71,12 @@ class ImageDataLoaders(DataLoaders):
         """Return loaders of `path/train/<class>/...` and `path/valid/<class>/...`.
 
         With `valid_pct` the pictures below `path` are split at random instead, and the parent folder is the class.
+
+        Raises:
+            EmptyError: there is no such folder, or none for one of the halves.
         """
+        if valid_pct is None:
+            _require_halves(path, {"train": train, "valid": valid})
         splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
         get_items = get_image_files if valid_pct is not None else partial(get_image_files, folders=[train, valid])
         block = DataBlock(
@@ -247,6 +252,20 @@ class SegmentationDataLoaders(DataLoaders):
             batch_tfms=batch_tfms,
         )
         return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
+
+
+def _require_halves(path: str | AnyPath, halves: dict[str, str]) -> None:
+    if not os.path.isdir(path):
+        return  # told when its files are looked for
+    there = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+    for option, name in halves.items():
+        if not os.path.isdir(os.path.join(path, name)):
+            close = nearest(name, set(there) - set(halves.values()), n=1)
+            hint = f" Did you mean {option}={close[0]!r}?" if close else ""
+            raise EmptyError(
+                f"There is no folder {name!r} in {os.fspath(path)}; it holds {', '.join(map(repr, there)) or 'none'}."
+                f"{hint} Without folders for the halves, split at random: valid_pct=0.2."
+            )
 
 
 def _seeded(seed: int | None) -> dict[str, int]:
