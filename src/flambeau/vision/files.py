@@ -63,7 +63,9 @@ def picture_faults(fns: Iterable[Any], progress: bool | None = False) -> dict[An
 
 def _fault(file: Any) -> str | None:
     try:
-        PILImage.create(file).load()
+        image = PILImage.create(file)
+        image.decode_near((1, 1))  # a smaller decoding reads a JPEG to its last byte, too, in a quarter of the time
+        image.load()
     except ImageError as error:
         return str(error)
     return None
