@@ -262,3 +262,51 @@ def test_what_stops_a_process_is_told_once(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("A folder of pictures was expected") == 1
     assert "of 2, from 0) failed and the others were ended" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    trained: tuple[Path, Path, Result], tmp_path: Path
+) -> None:
+    pictures, out, _ = trained
+    file, export = tmp_path / "file", out / "export.safetensors"
+    file.write_text("mine")
+    small = ["--no-pretrained", "--arch", "xresnet18", "--size", 32]
+    for arguments in (
+        ["train", "vision", pictures, "--out", file, *small],
+        ["train", "vision", pictures, "--out", file / "below", *small],
+        ["tune", pictures, "--out", file, *small],
+        ["demo", "--out", file],
+        ["evaluate", export, pictures, "--out", file],
+    ):
+        result = said_by(*arguments)
+        assert one_paragraph(result), (arguments, result.output, result.exception)
+        assert f"The results need a folder, and {file} is a file. Name another place by --out" in result.stderr
+        assert result.stdout == ""
+    for csv_file, words in ((tmp_path / "no" / "a.csv", "there is no folder"), (tmp_path, "is a folder")):
+        result = said_by("predict", export, pictures, "--csv", csv_file)
+        assert words in result.stderr
+        assert result.stdout == ""
+    assert file.read_text() == "mine"
+
+
+def test_train_vision_run_twice_within_the_data_sees_the_same_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_pictures(tmp_path / "pictures"))
+    for _ in range(2):
+        result = said_by("train", "vision", ".", "--no-pretrained", "--arch", "xresnet18", "--size", 32, "--epochs", 1)
+        assert result.exit_code == 0, result.output
+    assert "pictures of reports that flambeau wrote: flambeau-vision/pictures." in result.output
+    assert "xresnet18: 2 classes" in result.output
+
+
+def test_a_damaged_picture_is_left_out_of_the_training_aloud(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "data" / "train")
+    write_pictures(tmp_path / "data" / "val", 2)
+    (pictures / "red" / "3.png").write_bytes((pictures / "red" / "3.png").read_bytes()[:60])
+    result = said_by("train", "vision", tmp_path / "data", "--out", tmp_path / "out", "--no-pretrained", "--arch",
+                     "xresnet18", "--size", 32, "--epochs", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "Left out: 1 picture that cannot be read: " in result.output
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "11 pictures to train, 4 to validate" in report

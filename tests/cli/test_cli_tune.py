@@ -97,7 +97,7 @@ def test_mistakes_are_one_paragraph(pictures: Path, tmp_path: Path) -> None:
         ("does not exist", [tmp_path / "nowhere"]),
         ("Did you mean 'error_rate'", [pictures, "--metric", "eror_rate"]),
         ("xresnet18", [pictures, "--no-pretrained", "--size", 32, "--arch", "xresnet81"]),
-        ("cannot be kept in", [pictures, *SMALL, "--out", pictures / "red" / "0.png"]),
+        ("0.png is a file. Name another place by --out", [pictures, *SMALL, "--out", pictures / "red" / "0.png"]),
     ):
         result = said_by("tune", *["--out", tmp_path / "o", *arguments])
         assert result.exit_code == 2, result.output

@@ -212,7 +212,10 @@ def test_a_class_of_one_picture_works_or_is_told_clearly(folder: Path) -> None:
     PIL.Image.new("RGB", (9, 9)).save(folder / "emu" / "0.png")
     emu = next(place for place, file in enumerate(get_image_files(folder)) if file.parent.name == "emu")
     assert of_folder(splitter=IndexSplitter([0, 1])).datasets(folder).c == 3
-    words = r"1 item of the validation half .*'emu' \(1 item, first .*Put items of this class into the training half"
+    words = (
+        r"1 item of the validation half .*'emu' \(1 item in all, none in training, first .*"
+        "Put items of this class into the training half"
+    )
     with pytest.raises(LabelError, match=words):
         of_folder(splitter=IndexSplitter([0, emu])).datasets(folder)
 
@@ -238,7 +241,7 @@ def test_a_file_that_a_table_names_but_nobody_has_is_told_with_its_row(table: An
 
 
 def test_a_column_that_is_missing_is_told_with_the_nearest(table: Any) -> None:
-    with pytest.raises(TableError, match=r"no column 'lable' in row .*Did you mean 'label'"):
+    with pytest.raises(TableError, match=r"^The table has no column 'lable'\. Did you mean 'label' or 'labels'\?$"):
         of_table(CategoryBlock, ColReader("lable")).dataloaders(table)
     with pytest.raises(LabelError, match=r"given as get_y\) raised KeyError: 'lable'"):
         of_table(CategoryBlock, lambda row: row["lable"]).dataloaders(table)
@@ -289,7 +292,7 @@ def test_a_batch_size_that_nobody_chose_is_lowered_aloud(folder: Path, capsys: p
     assert "Only 10 training items: the batch is lowered from 64 to 10." in capsys.readouterr().out
     assert of_folder().dataloaders(folder, drop_last=False).bs == 64
     assert of_folder().dataloaders(folder, batch_size=5).train.bs == 5
-    assert capsys.readouterr().out == ""
+    assert "lowered" not in capsys.readouterr().out
 
 
 def test_an_unknown_option_proposes_the_nearest(folder: Path) -> None:

@@ -123,6 +123,17 @@ def test_odd_pictures_are_noted(album: Path) -> None:
     assert "1 picture not of mode RGB, as most are (RGB (61), L (1))" in report["mixed modes"].message  # type: ignore[union-attr]
 
 
+def test_pictures_of_12_bits_in_16_are_noted(album: Path) -> None:
+    chance = np.random.default_rng(0)
+    for name, top in (("dim", 4096), ("full", 65536)):
+        pixels = chance.integers(0, top, (50, 50), dtype=np.uint16)
+        PIL.Image.fromarray(pixels).save(album / f"train/dog/{name}.png")
+    found = loaders(album).check()["dim 16-bit pictures"]
+    assert found is not None
+    assert "1 picture of 16 bits that use a sixteenth of the range at most" in found.message
+    assert "dog/dim.png" in found.message
+
+
 def test_the_pictures_of_a_report_can_be_drawn(album: Path) -> None:
     shutil.copy(album / "train/dog/06.png", album / "valid/dog/copy.png")
     report = loaders(album).check()

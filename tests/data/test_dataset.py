@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from flambeau.data.categorize import Categorize, MultiCategorize, OneHotEncode, RegressionSetup
 from flambeau.data.dataset import Datasets, Getter, TfmdLists, as_items, checked_splits, show_at
 from flambeau.data.kinds import Category, Number, Text
+from flambeau.data.labels import ColReader
 from flambeau.data.transform import Transform
-from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, LabelError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, LabelError, TableError
 from flambeau.foundation.lists import L
 
 WORDS = ["ant", "bee", "cat", "auk", "boa", "cod"]
@@ -45,6 +48,33 @@ def test_halves_see_their_items_only() -> None:
     assert (datasets.train.split_idx, datasets.valid.split_idx) == (0, 1)
     assert [x for x, _ in datasets.valid.at([2, 0])] == ["COD", "AUK"]
     assert datasets.valid.name(1) == "boa"
+
+
+def test_the_items_of_a_half_are_its_own_in_its_order() -> None:
+    datasets = words_by_initial(splits=([3, 1, 2], [5, 0]))
+    assert datasets.items is datasets.source
+    assert isinstance(datasets.valid.items, L)
+    assert list(datasets.train.items) == ["auk", "bee", "cat"]
+    assert list(datasets.valid.items) == ["cod", "ant"] == [datasets.valid.item(place) for place in (0, 1)]
+    assert list(datasets.valid.at([1]).items) == ["ant"]
+    assert list(TfmdLists(WORDS, str.upper, splits=SPLITS).valid.items) == WORDS[4:]
+
+
+def test_the_items_of_a_half_of_a_table_are_rows_that_can_be_predicted() -> None:
+    frame = pd.DataFrame({"word": WORDS}, index=list("uvwxyz"))
+    datasets = Datasets(frame, [[Getter(lambda row: row["word"])], [lambda row: row["word"][0], Categorize()]],
+                        splits=([0, 1, 2], [5, 3]))  # fmt: skip
+    assert datasets.items is frame
+    assert list(datasets.valid.items.index) == ["z", "x"]
+    assert [x for (x,) in datasets.with_items(datasets.valid.items, 1)] == ["cod", "auk"]
+
+
+def test_items_looked_at_do_not_travel_to_worker_processes() -> None:
+    valid = words_by_initial().valid
+    before = len(pickle.dumps(valid))
+    assert len(valid.items) == 3
+    assert len(pickle.dumps(valid)) == before
+    assert pickle.loads(pickle.dumps(valid)).items == ["auk", "boa", "cod"]
 
 
 def test_the_training_half_of_a_half_is_that_half() -> None:
@@ -90,19 +120,50 @@ def test_several_vocabularies_come_as_a_list_in_the_order_of_columns() -> None:
 
 def test_classes_are_learnt_from_the_training_half_only_and_others_are_told() -> None:
     words = (
-        r"2 items of the validation half with unusable labels: 'c' \(2 items, first cat\)\. .*among the 2 classes seen "
-        r"in training .*CategoryBlock\(vocab="
+        r"2 items of the validation half with unusable labels: 'c' \(2 items in all, none in training, first cat\)\. "
+        r".*among the 2 classes seen in training .*CategoryBlock\(vocab="
     )
     with pytest.raises(LabelError, match=words):
         words_by_initial(([0, 1, 3, 4], [2, 5]))
 
 
-def test_a_class_with_one_item_trains_and_is_told_when_it_validates() -> None:
+def test_a_class_with_one_item_is_told_wherever_the_split_puts_it(capsys: pytest.CaptureFixture[str]) -> None:
     labels = {"ant": "x", "bee": "x", "cat": "lonely", "auk": "y", "boa": "x", "cod": "y"}
     columns = [[str.upper], [labels.get, Categorize()]]
     assert Datasets(WORDS, columns, ([1, 2, 3], [0, 4, 5])).c == 3
-    with pytest.raises(LabelError, match=r"1 item of the validation half .*'lonely' \(1 item, first cat\)"):
+    assert "1 of 3 classes without any validation item: lonely (1 item, in training)." in capsys.readouterr().out
+    with pytest.raises(LabelError, match=r"'lonely' \(1 item in all, none in training, first cat\)"):
         Datasets(WORDS, [[str.upper], [labels.get, Categorize()]], ([0, 1, 3], [2, 4, 5]))
+    Datasets(WORDS, [[str.upper], [labels.get, Categorize()]], ([1, 2, 3, 4, 5, 0], []))
+    assert capsys.readouterr().out == ""
+
+
+def test_classes_of_many_labels_that_only_train_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Datasets(WORDS, [[str.upper], [sorted, MultiCategorize()]], splits=([0, 1, 2, 3, 5], [4]))
+    said = capsys.readouterr().out
+    assert "7 of 10 classes without any validation item: c (2 items, in training), d (1 item, in training)" in said
+
+
+def test_a_tuple_is_no_class() -> None:
+    with pytest.raises(LabelError, match=r"label of bee is the tuple \('b', 3\), and a class is one value\. .*'b 3'"):
+        Datasets(["bee", "ant"], [[str.upper], [lambda word: (word[0], len(word)), Categorize()]])
+    with pytest.raises(LabelError, match=r"A class is the tuple \('a', 'b'\)"):
+        Categorize(vocab=[("a", "b")])
+
+
+def test_a_label_outside_a_given_vocabulary_does_not_blame_the_training() -> None:
+    with pytest.raises(LabelError, match=r"'d' is not among the 2 classes of the vocabulary \('a', 'b'\)\..*add it to"):
+        Datasets(["a", "d"], [[str.upper], [initial, Categorize(vocab=["a", "b"])]], splits=([0], [1]))
+
+
+def test_numbers_taken_for_classes_are_told_of_regression() -> None:
+    with pytest.raises(LabelError, match=r"If the labels are measured numbers and no classes, use RegressionBlock"):
+        Datasets([1.5, 2.5, 3.5], [[str], [float, Categorize()]], splits=([0, 1], [2]))
+
+
+def test_a_column_that_the_table_lacks_is_told_of_the_table() -> None:
+    with pytest.raises(TableError, match=r"^The table has no column 'wrod'\. Did you mean 'word'\?$"):
+        Datasets(pd.DataFrame({"word": WORDS}), [[ColReader("word")], [ColReader("wrod"), Categorize()]])
 
 
 def test_one_class_only_is_told() -> None:

@@ -72,9 +72,9 @@ def test_an_empty_cell_is_named_with_row_and_column(missing):
 
 
 def test_a_missing_column_proposes_the_nearest():
-    with pytest.raises(TableError, match=r"no column 'label' in row 10\. Did you mean 'labels'"):
+    with pytest.raises(TableError, match=r"^The table has no column 'label'\. Did you mean 'labels'"):
         ColReader("label")(TABLE.iloc[0])
-    with pytest.raises(TableError, match=r"no column 'zzz' in row 10. The columns: 'Index', 'fname'"):
+    with pytest.raises(TableError, match=r"no column 'zzz'\. Its columns: 'Index', 'fname'"):
         ColReader("zzz")(next(TABLE.itertuples()))
 
 

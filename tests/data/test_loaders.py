@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,12 +136,22 @@ def test_a_draw_does_not_depend_on_the_size_of_the_batch() -> None:
     assert by_size[0] == by_size[1]
 
 
+def test_the_garbage_collector_does_not_wait_for_workers() -> None:
+    loader: Any = DataLoader(PAIRS, 4, num_workers=2, device="cpu", cache="none")
+    list(loader)
+    loader.itself = loader  # a circle, as learners and their callbacks are
+    started = time.monotonic()
+    del loader
+    gc.collect()
+    assert time.monotonic() - started < 4  # torch waits five seconds for each process that it cannot reach
+
+
 def test_workers_stay_alive_from_epoch_to_epoch() -> None:
     loader = DataLoader(PAIRS, 4, num_workers=1, device="cpu", cache="none")
     values(loader)
-    processes = loader._workers.loader._iterator._workers  # type: ignore[union-attr]
+    processes = loader._workers.loaders[0]._iterator._workers  # type: ignore[union-attr]
     values(loader)
-    assert loader._workers.loader._iterator._workers is processes  # type: ignore[union-attr]
+    assert loader._workers.loaders[0]._iterator._workers is processes  # type: ignore[union-attr]
 
 
 def test_two_rounds_at_once_over_the_same_workers_are_refused() -> None:
@@ -410,3 +422,8 @@ def test_threads_make_the_same_batches_as_one(tmp_path: Path) -> None:
         batches.append(dls.one_batch())
     assert torch.equal(batches[0][0], batches[1][0])
     assert torch.equal(batches[0][1], batches[1][1])
+
+
+def test_a_seed_that_is_no_number_is_told() -> None:
+    with pytest.raises(ArgumentError, match=r"seed must be a whole number, or None for chance; got 'a'"):
+        DataLoader([1, 2], bs=1, seed="a")  # type: ignore[arg-type]

@@ -295,3 +295,15 @@ def test_all_folds_at_once_are_those_of_each_fold():
     together = splitter.splits(TABLE)
     assert together == [KFoldSplitter(3, fold, seed=4, groups="patient")(TABLE) for fold in range(3)]
     assert sorted(place for _, valid in together for place in valid) == list(range(20))
+
+
+def test_an_empty_cell_is_told_with_its_plain_row() -> None:
+    frame = pd.DataFrame({"is_valid": [True, None, False]})
+    with pytest.raises(TableError, match=r"Column 'is_valid' is empty in row 1\."):
+        ColSplitter()(frame)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, -1])
+def test_a_seed_that_is_no_whole_number_is_told(seed: object) -> None:
+    with pytest.raises(ArgumentError, match=rf"seed of a split is a whole number .* got {seed!r}"):
+        RandomSplitter(seed=seed)([1, 2, 3])  # type: ignore[arg-type]

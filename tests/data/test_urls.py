@@ -42,3 +42,9 @@ def test_an_archive_has_its_place(monkeypatch, tmp_path):
 )
 def test_a_file_name_is_safe_on_every_system(url, name):
     assert file_name(url) == name
+
+
+def test_a_name_that_is_no_data_set_proposes_the_nearest() -> None:
+    with pytest.raises(AttributeError, match=r"There is no data set 'PET'\. Did you mean 'PETS'"):
+        URLs.PET  # noqa: B018
+    assert not hasattr(URLs, "__wrapped__")

@@ -69,7 +69,7 @@ def test_items_that_are_not_finite_themselves_are_picked_out() -> None:
     items = sign_items()
     items[5] = ([math.inf, 0.0], "plus")
     dls = sign_loaders()
-    dls.train.dataset.items[5] = items[5]
+    dls.train.dataset.source[5] = items[5]
     learn, cb = Learner(dls, nn.Linear(2, 2)), TerminateOnNaNCallback()
     with learn.no_logging():
         learn.fit(1, 0.1, cbs=cb)

@@ -287,3 +287,8 @@ def test_erasing_repeats_with_its_chance_and_rests_in_validation() -> None:
     tfm = RandomErasing(p=1.0, max_count=3)
     assert torch.equal(tfm.on_batch(batch, chances(8), True)[0], tfm.on_batch(batch, chances(8), True)[0])
     assert tfm.on_batch(batch, None, False) is batch
+
+
+def test_an_argument_that_aug_transforms_lacks_proposes_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"no argument of aug_transforms 'do_flp'\. Did you mean 'do_flip'"):
+        aug_transforms(do_flp=True)

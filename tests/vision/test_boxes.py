@@ -193,3 +193,20 @@ def test_boxes_stay_on_real_cells(unpacked: Callable[[str], Path]) -> None:
             inside[place, top:bottom, left:right] = True
     assert (violet & inside).sum() > 0.9 * violet.sum()
     assert inside.float().mean() < 0.4
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_box_that_is_not_finite_is_told_with_its_item(animals: Path, number: float) -> None:
+    with pytest.raises(DataError, match=r"training half .*first \S*1\.png\)\. TensorBBox takes finite numbers"):
+        animal_loaders(animals, **{"1.png": ([[0, 0, number, 5]], ["cat"])})
+
+
+def test_a_box_outside_its_picture_is_told_with_the_size(animals: Path) -> None:
+    words = r"Box 1 is \[90.0, 5.0, 99.0, 9.0\], wholly outside its picture of 40 x 20 pixels \(1 of 2 .*1\.png"
+    with pytest.raises(DataError, match=words):
+        animal_loaders(animals, **{"1.png": ([[0, 0, 5, 5], [90, 5, 99, 9]], ["cat", "cat"])})
+
+
+def test_a_box_over_the_edge_is_drawn_within_the_picture(animals: Path) -> None:
+    dls = animal_loaders(animals, **{"1.png": ([[-30, -5, 90, 5]], ["cat"])})
+    assert dls.show_batch(max_n=1).figure.axes[0].get_xlim() == (-0.5, 39.5)

@@ -204,7 +204,8 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_empty_file_says_so_and_names_verify_images(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"cat\.jpg.*empty file \(0 bytes\).*verify_images"):
+    words = r"cat\.jpg.*empty file \(0 bytes\).*verify_images\(.*failed\.map\(Path\.unlink\)"
+    with pytest.raises(ImageError, match=words):
         PILImage.create(tmp_path / "cat.jpg")
 
 

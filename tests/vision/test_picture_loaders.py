@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from torch import nn
 
+from flambeau.data.block import CategoryBlock
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.foundation.errors import ExportError, LabelError, ShapeError, TableError
+from flambeau.data.kinds import Category, MultiCategory, Number
+from flambeau.data.normalize import Normalize
+from flambeau.foundation.errors import ArgumentError, EmptyError, ExportError, LabelError, ShapeError, TableError
 from flambeau.nn.pooling import AdaptiveConcatPool2d
 from flambeau.train.load_learner import load_learner
 from flambeau.vision.data_loaders import ImageDataLoaders, SegmentationDataLoaders
+from flambeau.vision.erasing import RandomErasing
+from flambeau.vision.images import imagenet_stats
 from flambeau.vision.learner import vision_learner
 from flambeau.vision.models import create_vision_model
+from flambeau.vision.resize import FlipItem, Resize
 from flambeau.vision.xresnet import xresnet18
 
 
@@ -38,7 +45,7 @@ def test_a_csv_is_split_at_commas_without_guessing(table: pd.DataFrame, tmp_path
 
 
 def test_a_column_that_is_not_there_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="no column 9; it has 'file', 'label'"):
+    with pytest.raises(TableError, match=r"no column 9\. Its columns: 'file', 'label'"):
         loaders(table, tmp_path, label_col=9)
 
 
@@ -113,3 +120,60 @@ def test_masks_with_more_values_than_codes_are_told(tmp_path: Path) -> None:
         SegmentationDataLoaders.from_label_func(
             tmp_path, files, lambda path: path.with_name(f"{path.stem}_mask.png"), codes=["sky", "sea"], bs=4
         )
+
+
+def test_floats_are_measured_and_whole_numbers_are_classes(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table["age"], table["digit"] = [float(i) for i in range(8)], [0, 1] * 4
+    assert loaders(table, tmp_path, label_col="age").kinds[1] == Number(1)
+    assert "The labels are measured numbers, such as 0: RegressionBlock" in capsys.readouterr().out
+    files = [tmp_path / name for name in table["file"]]
+    assert ImageDataLoaders.from_lists(tmp_path, files, list(np.float32(table["age"])), bs=2).kinds[1] == Number(1)
+    assert loaders(table, tmp_path, label_col="digit").kinds[1] == Category((0, 1))
+    assert loaders(table, tmp_path, label_col="age", y_block=CategoryBlock(vocab=range(8))).c == 8
+
+
+def test_several_columns_are_classes_numbers_or_told_to_be_text(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table["wet"], table["cold"], table["width"] = [0, 1] * 4, [True, False] * 4, range(8)
+    dls = loaders(table, tmp_path, label_col=["wet", "cold"])
+    assert (dls.kinds[1], dls.train_ds[0][1].sum()) == (MultiCategory(("wet", "cold")), 1)
+    assert "The columns wet, cold hold 0 and 1: each is a class" in capsys.readouterr().out
+    assert loaders(table, tmp_path, label_col=["wet", "width"]).kinds[1] == Number(2)
+    with pytest.raises(ArgumentError, match=r"'label', 'file' hold text, such as 'new york', .*\+ '_' \+ df\['file'\]"):
+        loaders(table, tmp_path, label_col=["label", "file"])
+
+
+def test_a_seed_that_is_text_is_told(table: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"whole number .*got 'a'"):
+        ImageDataLoaders.from_df(table, path=tmp_path, seed="a")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ({"batch_tfms": Resize(8)}, r"Resize changes single items, before they form a batch: give it with item_tfms"),
+        ({"batch_tfms": FlipItem()}, r"FlipItem changes single items"),
+        ({"item_tfms": Normalize.from_stats(*imagenet_stats)}, r"Normalize works on whole batches: .* batch_tfms"),
+        ({"item_tfms": [Resize(8), RandomErasing()]}, r"RandomErasing works on whole batches"),
+    ],
+)
+def test_a_transform_at_the_wrong_stage_is_told(
+    table: pd.DataFrame, tmp_path: Path, stages: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        loaders(table, tmp_path, **stages)
+
+
+def test_a_learner_without_loaders_is_told() -> None:
+    with pytest.raises(ArgumentError, match=r"takes the loaders first, .* got 'x' of type str"):
+        vision_learner("x", xresnet18)  # type: ignore[arg-type]
+
+
+def test_a_half_of_another_name_is_proposed(table: pd.DataFrame, tmp_path: Path) -> None:
+    for half in ("train", "val"):
+        (tmp_path / half).mkdir()
+    with pytest.raises(EmptyError, match=r"no folder 'valid' in .*holds 'train', 'val'\. Did you mean valid='val'\?"):
+        ImageDataLoaders.from_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import nn
 
 from flambeau.cli.predict import run_predict
 from flambeau.data.block import DataBlock
+from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.getters import get_image_files
 from flambeau.data.kinds import Points
 from flambeau.data.splitters import IndexSplitter
+from flambeau.foundation.errors import DataError
 from flambeau.train.learner import Learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Predictor
@@ -100,3 +103,33 @@ def test_show_results_draws_pixels_of_the_shown_picture(pictures: Path) -> None:
 
 def test_without_a_picture_points_stay_as_they_are() -> None:
     assert Points().to_pixels(torch.tensor([0.5, 0.5]), None).tolist() == [0.5, 0.5]
+
+
+def point_loaders(folder: Path, points: list[list[float]], valid: list[int] | None = None) -> DataLoaders:
+    """Return loaders of pictures of 80 x 60 of which number 2 has these points, the others one in the middle."""
+    block = DataBlock(
+        blocks=(ImageBlock, PointBlock),
+        get_items=get_image_files,
+        get_y=lambda path: points if path.name == "2.png" else [[40.0, 30.0]],
+        splitter=IndexSplitter(valid or [0]),
+        item_tfms=Resize(30, "squish"),
+    )
+    return block.dataloaders(folder, bs=2, shuffle=False, device="cpu", num_workers=0)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_point_that_is_not_finite_is_told_with_its_item_before_training(pictures: Path, number: float) -> None:
+    words = rf"1 item of the validation half .*first \S*2\.png\)\. TensorPoint takes finite numbers .*{number}"
+    with pytest.raises(DataError, match=words):
+        point_loaders(pictures, [[number, 3.0]], valid=[2])
+
+
+def test_a_point_near_its_picture_is_legal_and_one_far_away_is_told(pictures: Path) -> None:
+    assert point_loaders(pictures, [[-200.0, 30.0]]).one_batch()[1][1].tolist() == [[-6, 0]]
+    with pytest.raises(DataError, match=r"Point 0 is at \[9000.0, 5.0\].*10 times .*80 x 60 pixels.*2\.png"):
+        point_loaders(pictures, [[9000.0, 5.0]])
+
+
+def test_a_point_out_of_view_leaves_the_picture_in_its_place(pictures: Path) -> None:
+    drawing = point_loaders(pictures, [[40.0, -30.0]]).show_batch(max_n=2)
+    assert [ax.get_ylim() for ax in drawing.figure.axes] == [(29.5, -0.5)] * 2

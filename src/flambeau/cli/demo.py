@@ -11,6 +11,9 @@ EPOCHS, BATCH, RATE = 18, 128, 1e-2
 
 def run_demo(out: Path, epochs: int | None, seed: int) -> None:
     """Train a small network on the shipped Fashion-MNIST pictures and write the export, the history and the report."""
+    from flambeau.cli.outputs import require_folder_to_write
+
+    require_folder_to_write(out)
     started = time.perf_counter()
     print("Getting ready (PyTorch takes a few seconds to start) ...", flush=True)
     from flambeau.data.normalize import Normalize

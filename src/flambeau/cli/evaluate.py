@@ -13,7 +13,8 @@ def run_evaluate(export: Path, folder: Path, out: Path | None) -> None:
     Raises:
         LabelError: a folder's name is not one of the export's classes.
     """
-    from flambeau.cli.train_vision import require_folder
+    from flambeau.cli.outputs import require_folder_to_write
+    from flambeau.cli.picture_folder import require_folder
     from flambeau.data.getters import get_image_files
     from flambeau.data.kinds import Category
     from flambeau.data.labels import parent_label
@@ -21,6 +22,8 @@ def run_evaluate(export: Path, folder: Path, out: Path | None) -> None:
     from flambeau.train.load_learner import load_learner
 
     require_folder(folder)
+    if out is not None:
+        require_folder_to_write(out)
     learn = load_learner(export)
     if not isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
         raise ArgumentError("flambeau evaluate measures classifiers of one class a picture; this export is another.")

@@ -16,10 +16,13 @@ SOME_FAILED = 1
 
 def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
+    from flambeau.cli.outputs import require_file_to_write
     from flambeau.data.getters import get_image_files
     from flambeau.foundation.paths import atomic_write
     from flambeau.train.predictor import Predictor
 
+    if csv is not None:
+        require_file_to_write(csv, "--csv")
     predictor = Predictor(export)
     if not any(file.exists() for file in files):
         raise ArgumentError(f"There is no file {files[0]}.")

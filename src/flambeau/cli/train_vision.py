@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.cli.picture_folder import PictureFolder, read_picture_folder, require_folder
 from flambeau.foundation.processes import is_first_process, n_processes
 
 if TYPE_CHECKING:
@@ -39,12 +39,17 @@ def run_train_vision(
     Raises:
         ArgumentError, DataError, DownloadError: see the message.
     """
+    from flambeau.cli.outputs import require_folder_to_write
     from flambeau.foundation.seeds import set_seed
     from flambeau.interpret.report import write_report
 
+    require_folder(folder)
+    require_folder_to_write(out)
     set_seed(seed, deterministic=deterministic)
+    with spoken_once():
+        pictures = read_picture_folder(folder, out)
     learn = folder_learner(
-        folder, out, arch=arch, pretrained=pretrained, weights=weights, size=size, resize=resize, augment=augment,
+        pictures, out, arch=arch, pretrained=pretrained, weights=weights, size=size, resize=resize, augment=augment,
         min_scale=min_scale, bs=bs, valid_pct=valid_pct, seed=seed,
     )  # fmt: skip
     with learn.distributed() if n_processes() > 1 else nullcontext():
@@ -61,7 +66,7 @@ def run_train_vision(
 
 
 def folder_learner(
-    folder: Path,
+    pictures: PictureFolder,
     out: Path,
     *,
     arch: str,
@@ -85,14 +90,18 @@ def folder_learner(
     from flambeau.vision.learner import vision_learner
     from flambeau.vision.resize import Resize
 
-    require_folder(folder)
     presize = int(size * 1.15) if augment else size
     item_tfms: Any = Resize(presize, method=resize)
     batch_tfms = aug_transforms(size=size, min_scale=min_scale) if augment else None
     metrics = [error_rate, accuracy]
-    with nullcontext() if is_first_process() else redirect_stdout(io.StringIO()):
-        dls = folder_loaders(folder, valid_pct, seed, item_tfms, batch_tfms, bs)
+    with spoken_once():
+        dls = folder_loaders(pictures, valid_pct, seed, item_tfms, batch_tfms, bs)
         return vision_learner(dls, arch, pretrained=pretrained, weights=weights, metrics=metrics, path=out)
+
+
+def spoken_once() -> AbstractContextManager[object]:
+    """Return a context in which only the first of several processes prints."""
+    return nullcontext() if is_first_process() else redirect_stdout(io.StringIO())
 
 
 def fit_folder(learn: Learner, epochs: int, lr: float) -> None:
@@ -103,25 +112,23 @@ def fit_folder(learn: Learner, epochs: int, lr: float) -> None:
         learn.fit_one_cycle(epochs, lr)
 
 
-def require_folder(folder: Path) -> None:
-    """Raise an ArgumentError when there is no such folder."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ArgumentError(f"A folder of pictures was expected, but {folder} {what}.")
+def folder_loaders(
+    pictures: PictureFolder, valid_pct: float, seed: int, item_tfms: Any, batch_tfms: Any, bs: int | None
+) -> Any:
+    """Return loaders of a folder's pictures: by its halves where it has them, else split at random."""
+    from flambeau.data.block import CategoryBlock, DataBlock
+    from flambeau.data.labels import parent_label
+    from flambeau.data.splitters import IndexSplitter, RandomSplitter
+    from flambeau.vision.blocks import ImageBlock
 
-
-def folder_loaders(folder: Path, valid_pct: float, seed: int, item_tfms: Any, batch_tfms: Any, bs: int | None) -> Any:
-    """Return loaders of a folder: by its train and valid folders where it has both, else split at random."""
-    from flambeau.data.getters import get_image_files
-    from flambeau.vision.data_loaders import ImageDataLoaders
-
-    names = sorted(part.name for part in folder.iterdir() if part.is_dir())
-    shared: dict[str, Any] = {"item_tfms": item_tfms, "batch_tfms": batch_tfms}
-    halves = "train" in names and "valid" in names
-    n = len(get_image_files(folder / "train" if halves else folder))
-    n_train = n if halves else n - int(n * valid_pct)
-    if n_train < 2:
-        raise EmptyError(f"{folder} holds {n} picture(s) to train on and to validate; that is too few.")
-    if halves:
-        return ImageDataLoaders.from_folder(folder, seed=seed, bs=bs, **shared)
-    return ImageDataLoaders.from_folder(folder, valid_pct=valid_pct, seed=seed, bs=bs, **shared)
+    n_training, held_out = len(pictures.training), pictures.validation or []
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock),
+        get_y=parent_label,
+        splitter=IndexSplitter(range(n_training, n_training + len(held_out)))
+        if held_out
+        else RandomSplitter(valid_pct, seed),
+        item_tfms=item_tfms,
+        batch_tfms=batch_tfms,
+    )
+    return block.dataloaders([*pictures.training, *held_out], path=pictures.folder, seed=seed, bs=bs)

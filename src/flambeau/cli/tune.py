@@ -10,9 +10,12 @@ import contextlib
 import io
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flambeau.cli.outputs import require_folder_to_write
+from flambeau.cli.picture_folder import PictureFolder, read_picture_folder, require_folder
 from flambeau.foundation.errors import ArgumentError, unknown_name
 
 if TYPE_CHECKING:
@@ -37,13 +40,19 @@ class FolderTask:
     valid_pct: float
     seed: int
 
+    @cached_property
+    def pictures(self) -> PictureFolder:
+        """The pictures, read and verified once for all trials."""
+        return read_picture_folder(self.folder, self.out)
+
     def make_learner(self, arch: str, resize: str, min_scale: float) -> Learner:
         """Return the learner of a trial."""
         from flambeau.cli.train_vision import folder_learner
 
+        pictures = self.pictures  # what they leave out is told when they are read, by the first
         with contextlib.redirect_stdout(io.StringIO()):  # each of them would tell its architecture and batch size
             return folder_learner(
-                self.folder, self.out, arch=arch, pretrained=self.pretrained, weights=self.weights, size=self.size,
+                pictures, self.out, arch=arch, pretrained=self.pretrained, weights=self.weights, size=self.size,
                 resize=resize, augment=True, min_scale=min_scale, bs=self.bs, valid_pct=self.valid_pct, seed=self.seed,
             )  # fmt: skip
 
@@ -64,7 +73,7 @@ def run_tune(task: FolderTask, *, trials: int, metric: str, archs: list[str], ep
     Raises:
         ArgumentError, DataError, DownloadError, TrainingError: see the message.
     """
-    from flambeau.cli.train_vision import fit_folder, require_folder
+    from flambeau.cli.train_vision import fit_folder
     from flambeau.train.search_space import import_optuna
     from flambeau.train.study_storage import JOURNAL
     from flambeau.train.tune import tune
@@ -72,6 +81,7 @@ def run_tune(task: FolderTask, *, trials: int, metric: str, archs: list[str], ep
 
     import_optuna()
     require_folder(task.folder)
+    require_folder_to_write(task.out)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     journal = task.out / JOURNAL

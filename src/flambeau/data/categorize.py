@@ -16,24 +16,31 @@ from flambeau.data.pipeline import EncodedItems
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import DataError, EmptyError, LabelError, nearest
 
+MOST_LETTERS = 200
+"""How much of a label an error quotes."""
+
 
 class Categorize(Transform):
     """Turn a label into its index in the vocabulary (sorted distinct labels of the training items).
 
     Raises:
-        LabelError: an item has no label, or one that the vocabulary lacks.
+        LabelError: an item has no label, or one that the vocabulary lacks; a label or class is a tuple.
     """
 
     order = 1
+    checks_targets = True
 
     def __init__(self, vocab: Iterable[Any] | None = None, sort: bool = True, add_na: bool = False) -> None:
         super().__init__()
-        self.sort, self.add_na = sort, add_na
+        vocab = vocab if vocab is None or hasattr(vocab, "cat") else [one_value(label, "A class") for label in vocab]
+        self.sort, self.add_na, self.is_given = sort, add_na, vocab is not None
         self.vocab: CategoryMap | None = None if vocab is None else CategoryMap(vocab, sort=sort, add_na=add_na)
 
     def setups(self, items: Any) -> None:
         if self.vocab is None and items is not None:
             labels = [label if self.add_na else checked_label(label, place, items) for place, label in enumerate(items)]
+            for place, label in enumerate(labels):
+                one_value(label, f"The label of {_where(place, items)}")
             if not labels:
                 raise EmptyError("No training items to collect classes from: the training half of the split is empty.")
             self.vocab = CategoryMap(labels, sort=self.sort, add_na=self.add_na)
@@ -43,7 +50,7 @@ class Categorize(Transform):
         return Category(tuple(self.vocab)) if self.vocab is not None else None
 
     def encodes(self, x: Any) -> int:
-        return index_of(x, self.vocab)
+        return index_of(x, self.vocab, self.is_given)
 
     def decodes(self, x: Any) -> Any:
         assert self.vocab is not None
@@ -70,17 +77,33 @@ def is_missing(label: Any) -> bool:
 def checked_label(label: Any, place: int, items: Any) -> Any:
     """Return the label, or raise a LabelError that names the item when it is None or NaN."""
     if is_missing(label):
-        where = items.name(place) if isinstance(items, EncodedItems) else f"item {place}"
         came = "None" if label is None else f"{label} (an empty cell)"
         raise LabelError(
-            f"The label of {where} is {came}. Every item needs a label: mend the label function or table, or leave the "
-            "item out of get_items."
+            f"The label of {_where(place, items)} is {came}. Every item needs a label: mend the label function or "
+            "table, or leave the item out of get_items."
         )
     return label
 
 
-def index_of(label: Any, vocab: CategoryMap | None) -> int:
-    """Return the index of a label, or raise a LabelError that proposes the nearest class."""
+def one_value(label: Any, what: str) -> Any:
+    """Return the label, or raise a LabelError when it is a tuple: transforms would take that apart."""
+    if isinstance(label, tuple):
+        raise LabelError(
+            f"{what} is the tuple {label!r}, and a class is one value. For several labels an item use "
+            f"MultiCategoryBlock; for one class made of parts join them, such as {' '.join(map(str, label))!r}."
+        )
+    return label
+
+
+def _where(place: int, items: Any) -> str:
+    return items.name(place) if isinstance(items, EncodedItems) else f"item {place}"
+
+
+def index_of(label: Any, vocab: CategoryMap | None, is_given: bool = False) -> int:
+    """Return the index of a label, or raise a LabelError that proposes the nearest class.
+
+    `is_given` says that the vocabulary was given and not learnt from the training items.
+    """
     if vocab is None:
         raise LabelError("Categorize has no vocabulary yet: give vocab=[...], or let a data set learn it.")
     index = _find(label, vocab)
@@ -90,10 +113,17 @@ def index_of(label: Any, vocab: CategoryMap | None) -> int:
         return 0
     shown = ", ".join(repr(known) for known in list(vocab)[:10]) + (", ..." if len(vocab) > 10 else "")
     close = nearest(str(label), [str(known) for known in vocab], n=1)
+    known = f"{len(vocab)} classes {'of the vocabulary' if is_given else 'seen in training'}"
+    advice = (
+        "Mend the label, or add it to vocab=[...]."
+        if is_given
+        else "Put items of this class into the training half, or pass the whole vocabulary: CategoryBlock(vocab=[...])."
+    )
+    if isinstance(label, int | float | np.number) and not isinstance(label, bool):
+        advice += " If the labels are measured numbers and no classes, use RegressionBlock (y_block=RegressionBlock)."
     raise LabelError(
-        f"The label {label!r} is not among the {len(vocab)} classes seen in training ({shown})."
-        f"{f' Did you mean {close[0]!r}?' if close else ''} Put items of this class into the training half, or pass "
-        "the whole vocabulary: CategoryBlock(vocab=[...])."
+        f"The label {label!r} is not among the {known} ({shown})."
+        f"{f' Did you mean {close[0]!r}?' if close else ''} {advice}"
     )
 
 
@@ -110,10 +140,11 @@ class MultiCategorize(Transform):
     """Turn a list of labels into a tensor of their indices."""
 
     order = 1
+    checks_targets = True
 
     def __init__(self, vocab: Iterable[Any] | None = None, add_na: bool = False) -> None:
         super().__init__()
-        self.add_na = add_na
+        self.add_na, self.is_given = add_na, vocab is not None
         self.vocab: CategoryMap | None = None if vocab is None else CategoryMap(vocab, sort=False, add_na=add_na)
 
     def setups(self, items: Any) -> None:
@@ -133,7 +164,7 @@ class MultiCategorize(Transform):
         return MultiCategory(tuple(self.vocab)) if self.vocab is not None else None
 
     def encodes(self, x: Any) -> Tensor:
-        return torch.tensor([index_of(label, self.vocab) for label in _label_list(x)], dtype=torch.int64)
+        return torch.tensor([index_of(label, self.vocab, self.is_given) for label in _label_list(x)], dtype=torch.int64)
 
     def decodes(self, x: Any) -> list[Any]:
         assert self.vocab is not None
@@ -220,6 +251,7 @@ class RegressionSetup(Transform):
     """Turn one number, or a list of numbers, into a float tensor () or (n,)."""
 
     order = 1
+    checks_targets = True
 
     def __init__(self, c: int | None = None) -> None:
         super().__init__()
@@ -254,28 +286,55 @@ class RegressionSetup(Transform):
 
 
 def check_labels(
-    encode: Callable[[Any], Any], labels: EncodedItems, half: str, accepts_missing: bool = False
-) -> None:
-    """Encode every label of a half now, so that an unknown class is reported before the training, all of them at once.
+    encode: Callable[[Any], Any], labels: EncodedItems, half: str, accepts_missing: bool = False, in_all: str = ""
+) -> Counter[int]:
+    """Encode every label of a half now, so that an unusable one is reported before the training, all of them at once.
+
+    Returns how often each class occurs (nothing for targets that are no classes). `in_all` is put behind the number
+    of items with an unusable label.
 
     Raises:
-        LabelError: labels of this half are not in the vocabulary.
+        LabelError: labels of this half are not in the vocabulary, or no target can be made of them.
     """
+    found: Counter[int] = Counter()
     unknown: Counter[str] = Counter()
     where: dict[str, str] = {}
-    first: LabelError | None = None
+    first: DataError | None = None
     for place, label in enumerate(labels):
         try:
-            encode(label if accepts_missing else checked_label(label, place, labels))
-        except LabelError as error:
-            unknown[repr(label)] += 1
-            where.setdefault(repr(label), labels.name(place))
+            found.update(_classes(encode(label if accepts_missing else checked_label(label, place, labels))))
+        except DataError as error:
+            words = repr(label) if len(repr(label)) <= MOST_LETTERS else repr(label)[:MOST_LETTERS] + "..."
+            unknown[words] += 1
+            where.setdefault(words, labels.name(place))
             first = first or error
     if first is None:
-        return
-    counted = ", ".join(f"{label} ({_items(count)}, first {where[label]})" for label, count in unknown.most_common(5))
+        return found
+    counted = ", ".join(
+        f"{label} ({_items(count)}{in_all}, first {where[label]})" for label, count in unknown.most_common(5)
+    )
     others = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     raise LabelError(f"{_items(unknown.total())} of the {half} half with unusable labels: {counted}{others}. {first}")
+
+
+def _classes(encoded: Any) -> list[int]:
+    """Return the classes of an encoded target."""
+    if isinstance(encoded, Tensor):
+        return sorted(set(encoded.tolist())) if encoded.dtype == torch.int64 and encoded.ndim == 1 else []
+    return [encoded] if isinstance(encoded, int) else []
+
+
+def tell_unvalidated(vocab: Sequence[Any], training: Counter[int], validation: Counter[int]) -> None:
+    """Print which classes have training items but no validation item: their errors will be in no number."""
+    lost = [number for number in sorted(training) if not validation[number]]
+    if not lost:
+        return
+    some = ", ".join(f"{vocab[number]} ({_items(training[number])}, in training)" for number in lost[:5])
+    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+    print(
+        f"{len(lost)} of {len(vocab)} classes without any validation item: {some}{more}. Nothing will tell how well "
+        "such a class is learnt; find more items, or split with TrainTestSplitter(stratify=...)."
+    )
 
 
 def _items(n: int) -> str:

@@ -31,6 +31,8 @@ UNEVEN = 10.0
 """From here on the largest class is said to be so many times the smallest."""
 SURE = 0.001
 """Shares of classes that differ between the halves as chance would once in a thousand splits are noted."""
+DIM = 4096 // 257 + 1
+"""The brightest byte that a picture of 12 bits in a file of 16 gives, rounded up."""
 SMALL_SIDE = 16
 LONG_SHAPE = 4.0
 
@@ -375,10 +377,9 @@ class _Search:
         )  # fmt: skip
 
     def _columns(self) -> None:
-        items = shared_items(self.halves)
-        if not isinstance(items, Rows):
+        if not isinstance(shared_items(self.halves), Rows):
             return
-        training = items.frame.iloc[list(self.halves[0].dataset.indices)]
+        training = self.halves[0].dataset.items
         empty = [str(name) for name in training.columns if training[name].isna().all()]
         constant = [
             str(name)
@@ -403,6 +404,11 @@ class _Search:
         flat = [number for number, one in seen if one.thumbnail is not None and is_flat(one.thumbnail)]
         small = [number for number, one in seen if one.size is not None and min(one.size) < SMALL_SIDE]
         long = [number for number, one in seen if one.size is not None and max(one.size) > LONG_SHAPE * min(one.size)]
+        dim = [
+            number
+            for number, one in seen
+            if str(one.mode).startswith("I;16") and one.thumbnail is not None and one.thumbnail.max() <= DIM
+        ]
         modes = Counter(one.mode for _, one in seen)
         usual = modes.most_common(1)[0][0]
         other = [number for number, one in seen if one.mode != usual]
@@ -414,6 +420,9 @@ class _Search:
              "Look at them; they may be icons or failed downloads."),
             ("long pictures", long, f"more than {LONG_SHAPE:g} times as long as wide",
              "A square crop loses most of them: ResizeMethod.Pad keeps all."),
+            ("dim 16-bit pictures", dim,
+             "of 16 bits that use a sixteenth of the range at most, as 12-bit ones do: they are opened nearly black",
+             "Multiply their pixels by 16 and write them anew; PILImage tells how."),
             ("mixed modes", other, f"not of mode {usual}, as most are ({told})",
              "flambeau opens them all alike; where one class has another mode, the model may learn the mode."),
         ):  # fmt: skip

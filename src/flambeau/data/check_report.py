@@ -153,8 +153,8 @@ class CheckReport:
 def shared_items(halves: Sequence[Half]) -> Any:
     """Return the items that the halves were split from, or None where they were not."""
     datasets = [half.datasets for half in halves]
-    first = datasets[0].items if datasets[0] is not None else None
-    return first if all(one is not None and one.items is first for one in datasets) else None
+    first = datasets[0].source if datasets[0] is not None else None
+    return first if all(one is not None and one.source is first for one in datasets) else None
 
 
 def counted(n: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from flambeau.data.batch import Batch, as_batch
 from flambeau.data.dataset import Datasets, n_outputs
 from flambeau.data.kinds import Kind, kind_of
 from flambeau.data.loaders import DataLoader, check_one_batch
-from flambeau.data.transform import Transform, as_transforms
+from flambeau.data.transform import Transform, as_item_transforms, as_transforms
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.errors import ArgumentError, EmptyError, unknown_name
 from flambeau.foundation.paths import Path
@@ -233,7 +233,7 @@ class DataLoaders:
 
     def add_tfms(self, tfms: Any, event: str = "after_batch", loaders: Sequence[int] | None = None) -> None:
         """Add transforms at a stage ("after_item" or "after_batch") of all loaders, or of those at some places."""
-        added = as_transforms(tfms)
+        added = as_item_transforms(tfms) if event == "after_item" else as_transforms(tfms)
         for place, loader in enumerate(self.loaders):
             if loaders is not None and place not in loaders:
                 continue

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.data.categorize import (
-    Categorize,
-    MultiCategorize,
-    RegressionSetup,
-    check_labels,
-    require_two_classes,
-)
+from flambeau.data.categorize import Categorize, check_labels, require_two_classes, tell_unvalidated
 from flambeau.data.kinds import Kind, kind_of
+from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
-from flambeau.data.transform import ItemTransform
+from flambeau.data.transform import ItemTransform, Transform
 from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError, TableError
 from flambeau.foundation.lists import L, listify
 
@@ -25,14 +21,16 @@ if TYPE_CHECKING:
 
 # how many letters of an item an error quotes
 MAX_NAME = 200
+HALVES = ("training", "validation")
 
 
 class Datasets:
     """Items seen through one pipeline a column: `dsets[i]` is the tuple of their values.
 
     `tfms` is a list of columns, each a list of transforms or functions; the last columns (all but `n_inp`) are targets.
-    `splits` are the indices of the halves: `.train`, `.valid`, `.subset(k)` see them. Pipelines learn (a vocabulary)
-    from the training half only.
+    `splits` are the indices of the halves: `.train`, `.valid`, `.subset(k)` see them. `source` holds the items of all
+    halves, `indices` says which of them this half has, and `items` are these. Pipelines learn (a vocabulary) from the
+    training half only.
 
     Raises:
         EmptyError: there are no items, or none in the training half.
@@ -49,8 +47,8 @@ class Datasets:
         *,
         do_setup: bool = True,
     ) -> None:
-        self.items = as_items(items)
-        if len(self.items) == 0:
+        self.source = as_items(items)
+        if len(self.source) == 0:
             raise EmptyError("There are no items to make a data set of: the list, folder or table is empty.")
         columns = tfms if tfms is not None else [None]
         if not isinstance(columns, list | tuple):
@@ -60,11 +58,12 @@ class Datasets:
             )
         self.pipelines = [as_column(column) for column in columns]
         self.n_inp = n_inp if n_inp is not None else max(len(self.pipelines) - 1, 1)
-        self.splits: list[Sequence[int]] = [range(len(self.items)), []]
+        self.splits: list[Sequence[int]] = [range(len(self.source)), []]
         if splits is not None:
-            self.splits = checked_splits(splits, len(self.items))
+            self.splits = checked_splits(splits, len(self.source))
         self.split_idx: int | None = None
-        self.indices: Sequence[int] = range(len(self.items))
+        self.indices: Sequence[int] = range(len(self.source))
+        self._items: Any = None
         self._kinds: list[Kind] | None = None
         self._c: int | None = None
         if do_setup:
@@ -74,7 +73,7 @@ class Datasets:
     def template(cls, pipelines: Sequence[Pipeline], kinds: Sequence[Kind], n_inp: int, c: int) -> Datasets:
         """Return a data set without items, only to make others from (`with_items`): what an export gives back."""
         made = object.__new__(Datasets)
-        made.items, made.indices, made.splits, made.split_idx = [], [], [[], []], 1
+        made.source, made.indices, made.splits, made.split_idx, made._items = [], [], [[], []], 1, None
         made.pipelines, made.n_inp = list(pipelines), n_inp
         made._kinds, made._c = list(kinds), c
         return made
@@ -82,14 +81,19 @@ class Datasets:
     @property
     def is_template(self) -> bool:
         """Whether this data set has no items on purpose."""
-        return self._c is not None and len(self.items) == 0
+        return self._c is not None and len(self.source) == 0
 
     def _setup(self) -> None:
         if not len(self.splits[0]):
             raise EmptyError(
-                f"The training half of the split is empty ({len(self.items)} items in all). Check the splitter."
+                f"The training half of the split is empty ({len(self.source)} items in all). Check the splitter."
             )
-        train = SubsetItems(self.items, self.splits[0])
+        if isinstance(self.source, Rows):
+            for pipeline in self.pipelines:
+                for reader in (transform.code for transform in pipeline):
+                    if isinstance(reader, ColReader):
+                        reader.require_columns(self.source.frame)
+        train = SubsetItems(self.source, self.splits[0])
         for place, pipeline in enumerate(self.pipelines):
             knows_classes = [getattr(transform, "vocab", None) is not None for transform in pipeline]
             pipeline.setup(train, lambda at: self.item_name(self.splits[0][at]))
@@ -98,21 +102,30 @@ class Datasets:
 
     def _check_targets(self, pipeline: Pipeline, knows_classes: Sequence[bool]) -> None:
         for place, transform in enumerate(pipeline.transforms):
-            if not isinstance(transform, Categorize | MultiCategorize | RegressionSetup):
+            if not _checks_targets(transform):
                 continue
-            if transform.kind is not None and not self._repeats_one_item():
+            repeated = self._repeats_one_item()
+            if transform.kind is not None and not repeated:
                 require_two_classes(transform.kind, len(self.splits[0]))
+            vocab = getattr(transform, "vocab", None)
             # classes that were learnt from the training labels hold them all
-            learnt = not isinstance(transform, RegressionSetup) and not knows_classes[place]
-            for half, split in zip(("training", "validation"), self.splits[:2], strict=False):
-                if half == "training" and learnt:
-                    continue
-                labels = EncodedItems(
-                    SubsetItems(self.items, split),
-                    pipeline.transforms[:place],
-                    lambda at, split=split: self.item_name(split[at]),  # type: ignore[misc]
-                )
-                check_labels(transform.encodes, labels, half, accepts_missing=getattr(transform, "add_na", False))
+            learnt = vocab is not None and not knows_classes[place]
+            none_left = " in all, none in training" if learnt and isinstance(transform, Categorize) else ""
+
+            training = None if learnt else self._encoded_targets(pipeline, place, "training")
+            if len(self.splits) < 2 or not len(self.splits[1]):
+                continue
+            validation = self._encoded_targets(pipeline, place, "validation", none_left)
+            if vocab is not None and len(validation) < len(vocab) and not repeated:
+                training = training or self._encoded_targets(pipeline, place, "training")
+                tell_unvalidated(list(vocab), training, validation)
+
+    def _encoded_targets(self, pipeline: Pipeline, place: int, half: str, in_all: str = "") -> Counter[int]:
+        """Encode the targets of a half with the transform at a place; return how often each class occurs."""
+        split, transform = self.splits[HALVES.index(half)], pipeline[place]
+        items = SubsetItems(self.source, split)
+        labels = EncodedItems(items, pipeline.transforms[:place], lambda at: self.item_name(split[at]))
+        return check_labels(transform.encodes, labels, half, getattr(transform, "add_na", False), in_all)
 
     def _repeats_one_item(self) -> bool:
         """Whether the training items are one and the same: a look at what the transforms do, not a training."""
@@ -135,7 +148,7 @@ class Datasets:
     def _view(self, indices: Sequence[int], split_idx: int | None) -> Datasets:
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view.indices, view.split_idx = indices, split_idx
+        view.indices, view.split_idx, view._items = indices, split_idx, None
         view.splits = [indices, []]
         return view
 
@@ -158,6 +171,21 @@ class Datasets:
         """The number of halves."""
         return len(self.splits)
 
+    @property
+    def items(self) -> Any:
+        """The items of this half in the order of `ds[i]`, as `test_dl` takes them: of a table its rows as a table."""
+        if self._items is None:
+            self._items = chosen_items(self.source, self.indices)
+        return self._items
+
+    def item(self, place: int) -> Any:
+        """Return the item at a place of this half: what `ds[place]` is made from."""
+        return self.source[self.indices[place]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # worker processes have the source already
+        return {**self.__dict__, "_items": None}
+
     # the samples
 
     def __len__(self) -> int:
@@ -167,12 +195,11 @@ class Datasets:
         if type(place) is not int:
             places = L.range(self)[place]  # as a list of positions does: slices, masks, arrays, tensors
             return L([self[at] for at in places]) if isinstance(places, list) else self[places]
-        index = self.indices[place]
-        item = self.items[index]
+        item = self.item(place)
         try:
             return self._sample(item)
         except Exception as error:
-            raise_located(error, self.item_name(index))
+            raise_located(error, self.name(place))
 
     def _sample(self, item: Any) -> Any:
         return tuple([pipeline(item) for pipeline in self.pipelines])
@@ -182,7 +209,8 @@ class Datasets:
 
     def item_name(self, index: int) -> str:
         """Return words that tell a person which item this is."""
-        return self.items.name(index) if isinstance(self.items, Rows | ReadValues) else in_few_words(self.items[index])
+        source = self.source
+        return source.name(index) if isinstance(source, Rows | ReadValues) else in_few_words(source[index])
 
     def name(self, place: int) -> str:
         """Return words for the item at a place of this half."""
@@ -215,7 +243,7 @@ class Datasets:
         return self._c
 
     def _first_targets(self) -> Sequence[Any]:
-        item = self.items[self.indices[0]]  # its inputs may be large, so they are left unread
+        item = self.item(0)  # its inputs may be large, so they are left unread
         return [pipeline(item) for pipeline in self.pipelines[self.n_inp :]]
 
     def is_random(self, training: bool) -> bool:
@@ -236,22 +264,22 @@ class Datasets:
         """Return a data set of other items through the same pipelines, as in validation, nothing learned anew."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.items = as_items(items)
-        if len(other.items) == 0:
+        other.source = as_items(items)
+        if len(other.source) == 0:
             raise EmptyError("There are no items to predict: the list, folder or table is empty.")
         other.pipelines = self.pipelines[:n_columns] if n_columns else self.pipelines
         if self._kinds is not None and len(other.pipelines) < len(self.pipelines):
             other._kinds = self._kinds[:n_columns]
-        if self.is_template and not _are_rows(other.items, other.pipelines):
+        if self.is_template and not _are_rows(other.source, other.pipelines):
             other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
             if len(other.pipelines) > self.n_inp:
                 # labelled items for an export, which may lack its getters: each is a tuple of one raw value a column
                 other.pipelines = [_picking(place, pipeline) for place, pipeline in enumerate(other.pipelines)]
-        elif len(self.items) and _is_composite(self.items) and not _is_composite(other.items):
+        elif len(self.source) and _is_composite(self.source) and not _is_composite(other.source):
             # a table's row has a get_x, but a file given to predict is the input itself
             other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
-        other.indices, other.split_idx = range(len(other.items)), 1
-        other.splits = [[], range(len(other.items))]
+        other.indices, other.split_idx, other._items = range(len(other.source)), 1, None
+        other.splits = [[], range(len(other.source))]
         return other
 
     def with_values_read(self) -> Datasets:
@@ -265,12 +293,12 @@ class Datasets:
         columns, pipelines = [], []
         for pipeline in self.pipelines:
             getters = [t for t in pipeline.transforms if isinstance(t, Getter)]
-            fetched = EncodedItems(self.items, getters, self.item_name)
+            fetched = EncodedItems(self.source, getters, self.item_name)
             columns.append([fetched[index] for index in self.indices])
             pipelines.append(_picking(len(columns) - 1, without_getters(pipeline)))
         names = [self.item_name(index) for index in self.indices]
-        other.items = ReadValues(list(zip(*columns, strict=True)), names)
-        other.pipelines, other.indices = pipelines, range(len(self.indices))
+        other.source = ReadValues(list(zip(*columns, strict=True)), names)
+        other.pipelines, other.indices, other._items = pipelines, range(len(self.indices)), None
         other.splits = [other.indices, []]
         return other
 
@@ -443,6 +471,14 @@ def as_items(items: Any) -> Any:
     return items if hasattr(items, "__getitem__") and hasattr(items, "__len__") else L(items)
 
 
+def chosen_items(source: Any, indices: Sequence[int]) -> Any:
+    """Return the items at these indices, a table's rows as a table; all of them are returned as they were given."""
+    whole = isinstance(indices, range) and indices == range(len(source))
+    if isinstance(source, Rows):
+        return source.frame if whole else source.frame.iloc[list(indices)]
+    return source if whole else L([source[index] for index in indices])
+
+
 def checked_splits(splits: Sequence[Any], n_items: int) -> list[Sequence[int]]:
     """Return the halves as lists of positions.
 
@@ -465,6 +501,12 @@ def checked_splits(splits: Sequence[Any], n_items: int) -> list[Sequence[int]]:
             )
         halves.append(positions)
     return halves
+
+
+def _checks_targets(transform: Transform) -> bool:
+    """Whether every target is to be encoded now; a wrapped method such as TensorPoint.create belongs to its class."""
+    owner = getattr(transform.code, "__self__", None)
+    return transform.checks_targets or bool(getattr(owner, "checks_targets", False))
 
 
 def in_few_words(item: Any) -> str:

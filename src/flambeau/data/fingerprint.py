@@ -58,15 +58,14 @@ def _parts(dataset: Any, root: pathlib.Path) -> Iterable[bytes]:
 
 
 def _item_parts(dataset: Datasets, root: pathlib.Path) -> Iterable[bytes]:
-    indices = dataset.indices
-    if isinstance(dataset.items, Rows):
+    if isinstance(dataset.source, Rows):
         import pandas as pd
 
-        yield pd.util.hash_pandas_object(dataset.items.frame.iloc[list(indices)].astype(str)).to_numpy().tobytes()
+        yield pd.util.hash_pandas_object(dataset.items.astype(str)).to_numpy().tobytes()
         return
-    sizes_of = set(_spread(len(indices)))
-    for place, index in enumerate(indices):
-        item = dataset.items[index]
+    sizes_of = set(_spread(len(dataset)))
+    for place in range(len(dataset)):
+        item = dataset.item(place)
         if isinstance(item, pathlib.PurePath):
             yield (os.path.relpath(item, root) if item.is_absolute() else str(item)).encode()
             if place in sizes_of and os.path.exists(item):

@@ -138,12 +138,12 @@ def _of_datasets(dataset: Datasets, title: str, kinds: Sequence[Kind] | None) ->
         return as_path(item) if place in pictures else item
 
     def picture(place: int) -> Any:
-        return dataset.pipelines[pictures[0]](dataset.items[dataset.indices[place]])
+        return dataset.pipelines[pictures[0]](dataset.item(place))
 
     def read(place: int, with_pictures: bool) -> ItemFacts:
         facts = ItemFacts()
         try:
-            item = dataset.items[dataset.indices[place]]
+            item = dataset.item(place)
             facts.label = _label(dataset, item, targets[0], known) if targets else None
             raw = [fetched(item, column) for column in range(dataset.n_inp)]
             facts.digest = digest(raw)
@@ -179,9 +179,9 @@ def _label(dataset: Datasets, item: Any, place: int, kinds: Sequence[Kind]) -> A
 
 def _label_columns(dataset: Datasets) -> list[Any]:
     """Return the columns of a table that targets are read from, where that is known."""
-    if not isinstance(dataset.items, Rows):
+    if not isinstance(dataset.source, Rows):
         return []
-    names: list[Any] = list(dataset.items.frame.columns)
+    names: list[Any] = list(dataset.source.frame.columns)
     found = []
     for pipeline in dataset.pipelines[dataset.n_inp :]:
         reader = getattr(pipeline[0], "encodes", None) if len(pipeline) else None
@@ -198,7 +198,7 @@ def as_path(value: Any) -> Any:
 
 def _first_is_path(dataset: Datasets, fetch: Callable[[Any], Any]) -> bool:
     try:
-        return isinstance(fetch(dataset.items[dataset.indices[0]]), os.PathLike)
+        return isinstance(fetch(dataset.item(0)), os.PathLike)
     except Exception:  # told when the item is read
         return False
 

@@ -133,11 +133,18 @@ class Points(Places):
         ax = ax if ax is not None else _new_axes()
         points = torch.as_tensor(value).detach().float().cpu().reshape(-1, 2)
         width, height = drawn_size(ax)
+        keep_view(ax)
         options = {"s": 16, "c": "red", **options}
         ax.scatter((points[:, 0] + 1) / 2 * width - 0.5, (points[:, 1] + 1) / 2 * height - 0.5, **options)
         if title:
             ax.set_title(title)
         return ax
+
+
+def keep_view(ax: Axes) -> None:
+    """Let axes that hold a picture show it and no more, whatever is drawn over it."""
+    if ax.images:
+        ax.autoscale(False)
 
 
 def drawn_size(ax: Axes) -> tuple[float, float]:

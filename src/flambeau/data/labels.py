@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.foundation.errors import ArgumentError, LabelError, TableError, nearest
+from flambeau.data.tables import no_column, table_column
+from flambeau.foundation.errors import ArgumentError, LabelError, nearest
 from flambeau.foundation.lists import L, listify
 
 NA_LABEL = "#na#"
@@ -99,6 +100,11 @@ class ColReader:
         values = [self._read(row, col) for col in self.cols]
         return values[0] if len(values) == 1 else L(values)
 
+    def require_columns(self, table: Any) -> None:
+        """Raise a TableError where a data frame lacks one of the columns."""
+        for col in self.cols:
+            table_column(table, col)
+
     def _read(self, row: Any, col: str | int) -> Any:
         value = _cell(row, col)
         if is_missing(value):
@@ -122,9 +128,7 @@ def _cell(row: Any, col: str | int) -> Any:
         return getattr(row, str(col)) if hasattr(row, "_fields") else row[col]
     if isinstance(col, int) and not isinstance(row, dict) and -len(row) <= col < len(row):
         return row.iloc[col] if hasattr(row, "iloc") else row[col]
-    close = nearest(str(col), map(str, names))
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"The columns: {', '.join(map(repr, names))}."
-    raise TableError(f"There is no column {col!r}{_row_name(row)}. {hint}")
+    raise no_column(col, names, "The table" if hasattr(row, "iloc") or hasattr(row, "_fields") else "The row")
 
 
 def _column_names(row: Any) -> list[Any]:

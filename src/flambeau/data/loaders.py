@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -28,7 +29,7 @@ from flambeau.data.batch_cache import BatchCache, memory_budget
 from flambeau.data.chance import batch_chances, global_streams_kept, item_chance, seed_global_streams
 from flambeau.data.kinds import Kind, Mask, kind_of
 from flambeau.data.pipeline import raise_located
-from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_transforms, is_own_code
+from flambeau.data.transform import TRAIN, VALID, Augment, Transform, as_item_transforms, as_transforms, is_own_code
 from flambeau.foundation.devices import default_device
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, unknown_name
 from flambeau.foundation.processes import n_local_processes
@@ -189,7 +190,7 @@ class _Workers:
         self.round: Generator[Batch, None, None] | None = None
         # torch draws the workers' seeds; from the global stream they would shift the model's dropout
         generator = torch.Generator().manual_seed(maker.seed)
-        self.loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(
+        loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
             _WorkerSource(maker),
             batch_size=None,
             sampler=self.requests,
@@ -199,6 +200,10 @@ class _Workers:
             multiprocessing_context=method,
             generator=generator,
         )
+        self.loaders = [loader]
+        # The garbage collector would first close the pipes by which torch tells its processes to end, and then wait
+        # five seconds for each of them. A finalizer is called before that.
+        weakref.finalize(self, self.loaders.clear)
 
     def batches(self, index_batches: Iterator[list[int]], epoch: int) -> Iterator[Batch]:
         """Return the batches of an epoch.
@@ -212,8 +217,7 @@ class _Workers:
     def _round(self, index_batches: Iterator[list[int]], epoch: int) -> Generator[Batch, None, None]:
         requests = ((epoch, indices) for indices in index_batches)
         self.requests.coming = requests
-        assert self.loader is not None
-        for batch in self.loader:
+        for batch in self.loaders[0]:
             if isinstance(batch, FlambeauError):
                 raise batch
             if self.requests.coming is not requests:
@@ -227,7 +231,7 @@ class _Workers:
         """End the processes: torch does so when its loader and the round it serves are let go."""
         if self.round is not None:
             self.round.close()
-        self.loader = None
+        self.loaders.clear()
 
 
 class _Requests:
@@ -293,6 +297,8 @@ class DataLoader:
             raise unknown_name("cache", cache, CACHES)
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
             raise ArgumentError(f"num_workers must be a number of processes, 0 or more; got {num_workers!r}.")
+        if seed is not None and not hasattr(seed, "__index__"):
+            raise ArgumentError(f"seed must be a whole number, or None for chance; got {seed!r}.")
         if not hasattr(dataset, "__len__"):
             raise ArgumentError(
                 f"A loader needs a data set with a length, and a {type(dataset).__name__} has none. Make a list of it, "
@@ -303,7 +309,7 @@ class DataLoader:
         functions = before_batch if isinstance(before_batch, list | tuple) else [before_batch] if before_batch else []
         self.maker = BatchMaker(
             dataset,
-            as_transforms(after_item),
+            as_item_transforms(after_item),
             list(functions),
             n_inp if n_inp is not None else getattr(dataset, "n_inp", None),
             training,

@@ -43,6 +43,7 @@ class IntToFloatTensor(Transform):
     """Turn a batch's pictures from bytes to floats in 0..1, and its masks to int64 divided by `div_mask`."""
 
     order = 10
+    needs_batch = True
 
     def __init__(self, div: float = 255.0, div_mask: int = 1) -> None:
         super().__init__()
@@ -84,6 +85,7 @@ class Normalize(Transform):
     """
 
     order = 99
+    needs_batch = True
     kinds = (Picture,)
 
     def __init__(self, mean: Any = None, std: Any = None, axes: Sequence[int] = (0, 2, 3)) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.foundation.errors import ArgumentError, DataError, TableError, nearest
+from flambeau.data.tables import table_column
+from flambeau.foundation.errors import ArgumentError, DataError, TableError
 from flambeau.foundation.lists import L, listify
 
 Split = tuple[L[int], L[int]]
@@ -31,7 +32,12 @@ def _permutation(n: int, seed: int | None) -> npt.NDArray[np.int64]:
 
     RandomState is numpy's frozen stream: a seed means the same split in every version of numpy and torch. Without a
     seed one is drawn from Python's generator, so that `set_seed` governs the split.
+
+    Raises:
+        ArgumentError: the seed is no whole number from 0 to 2**32 - 1.
     """
+    if seed is not None and not (isinstance(seed, int | np.integer) and 0 <= seed < 2**32):
+        raise ArgumentError(f"The seed of a split is a whole number from 0 to 2**32 - 1, or None; got {seed!r}.")
     return np.random.RandomState(random.getrandbits(32) if seed is None else seed).permutation(n)
 
 
@@ -64,14 +70,7 @@ def _column(items: Any, col: str | int) -> Any:
     """Return one column of a table."""
     if not hasattr(items, "columns"):
         raise TableError(f"The column {col!r} was asked of {type(items).__name__}, which is not a table.")
-    names = list(items.columns)
-    if col in names:
-        return items[col]
-    if isinstance(col, int) and -len(names) <= col < len(names):
-        return items.iloc[:, col]
-    close = nearest(str(col), map(str, names))
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Its columns: {', '.join(map(repr, names))}."
-    raise TableError(f"The table has no column {col!r}. {hint}")
+    return table_column(items, col)
 
 
 def values_by(items: Any, by: By, who: str) -> list[Any]:
@@ -224,7 +223,7 @@ class ColSplitter:
     def __call__(self, items: Any) -> Split:
         column = _column(items, self.col)
         if column.isna().any():
-            raise TableError(f"Column {self.col!r} is empty in row {column.index[column.isna()][0]!r}.")
+            raise TableError(f"Column {self.col!r} is empty in row {column.index[column.isna()].tolist()[0]!r}.")
         values = column.unique().tolist()
         if self.on is not None:
             wanted = self.on if isinstance(self.on, list | tuple | set) else [self.on]

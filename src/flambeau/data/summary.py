@@ -94,7 +94,7 @@ def walk_item(dataset: Any, place: int) -> None:
     print(f"  {dataset.name(place)}")
     for column, pipeline in enumerate(dataset.pipelines):
         print(f"  column {column} ({'input' if column < dataset.n_inp else 'target'})")
-        value = dataset.items[dataset.indices[place]]
+        value = dataset.item(place)
         for transform in pipeline:
             try:
                 value = transform(value, 0)

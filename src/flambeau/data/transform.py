@@ -34,6 +34,10 @@ class Transform:
     split_idx: int | None = None
     kinds: ClassVar[tuple[type[Kind], ...] | None] = None
     """On a batch: the kinds of columns this transform touches (None: see `touches`)."""
+    checks_targets: ClassVar[bool] = False
+    """Whether a data set encodes all targets when it is made, so that an unusable one is told before the training."""
+    needs_batch: ClassVar[bool] = False
+    """Whether it works on batches only, and not among the item transforms."""
 
     def __init__(
         self,
@@ -178,7 +182,7 @@ class ItemTransform(Transform):
 class Augment(Transform):
     """A transform with one draw of chance for all columns of a sample or a batch.
 
-    Override `draw` (all the chance) and `apply` (no chance), and `apply_batch` where it can work on a batch.
+    Override `draw` (all the chance) and `apply` (no chance), or `on_batch` where it works on a batch.
     """
 
     def is_random(self, training: bool) -> bool:
@@ -205,6 +209,17 @@ class Augment(Transform):
             return sample
         drawn = self.draw(chance, sample, kinds, training)
         return rebuild(sample, [self.apply(value, kind, drawn) for value, kind in zip(sample, kinds, strict=True)])
+
+    def on_batch(self, batch: Batch, chances: Sequence[random.Random] | None, training: bool) -> Batch:
+        """Change a batch; override where that is possible.
+
+        Raises:
+            ArgumentError: this one changes single items.
+        """
+        raise ArgumentError(
+            f"{self.name} changes single items, before they form a batch: give it with item_tfms, not with batch_tfms. "
+            "To change the size of whole batches use aug_transforms(size=...)."
+        )
 
     def fuse(self, following: Sequence[Transform]) -> tuple[Transform, int] | None:
         """Return one transform of samples that does this and the first n of `following` in a single pass, with n.
@@ -245,6 +260,22 @@ def as_transform(function: Any) -> Transform:
             f"A transform must be a Transform or a function, got {function!r} of type {type(function).__name__}."
         )
     return Transform(function)
+
+
+def as_item_transforms(functions: Any) -> list[Transform]:
+    """Return a list of transforms as `as_transforms` does.
+
+    Raises:
+        ArgumentError: one of them works on batches only.
+    """
+    transforms = as_transforms(functions)
+    for transform in transforms:
+        if transform.needs_batch:
+            raise ArgumentError(
+                f"{transform.name} works on whole batches: give it with batch_tfms, not with item_tfms (after_batch, "
+                "not after_item)."
+            )
+    return transforms
 
 
 def as_transforms(functions: Any) -> list[Transform]:

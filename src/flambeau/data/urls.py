@@ -5,9 +5,10 @@ They are kept by fast.ai (some by their makers) and each has terms of its own: r
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from flambeau.foundation.errors import UnknownAttributeError, unknown_name
 from flambeau.foundation.paths import Path, storage_path
 
 _FAST_AI = "https://s3.amazonaws.com/fast-ai-"
@@ -19,7 +20,15 @@ _COCO = f"{_FAST_AI}coco/"
 _MODEL = f"{_FAST_AI}modelzoo/"
 
 
-class URLs:
+class _Names(type):
+    """What a class of names says of one that it lacks."""
+
+    def __getattr__(cls, name: str) -> Any:
+        known = [known for known in vars(cls) if known[0].isupper()]
+        raise UnknownAttributeError(str(unknown_name("data set", name, known)))
+
+
+class URLs(metaclass=_Names):
     """The addresses of public data sets; `untar_data(URLs.PETS)` fetches one."""
 
     # samples: small enough for a first try

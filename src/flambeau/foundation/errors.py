@@ -3,6 +3,7 @@
     FlambeauError
     ├── ArgumentError (ValueError)          a call's arguments do not fit together
     │   └── UnknownNameError                a name that does not exist; the nearest ones are proposed
+    │       └── UnknownAttributeError (AttributeError)  the same, behind a dot
     ├── DataError (ValueError)              what is on disk or in the table is not what was promised
     │   ├── EmptyError                      nothing found where items were expected
     │   ├── LabelError                      a label is missing, unreadable or unknown
@@ -32,6 +33,10 @@ class ArgumentError(FlambeauError, ValueError):
 
 class UnknownNameError(ArgumentError):
     """A name (architecture, metric, transform, column) that does not exist."""
+
+
+class UnknownAttributeError(UnknownNameError, AttributeError):
+    """A name behind a dot that does not exist."""
 
 
 class DataError(FlambeauError, ValueError):

@@ -69,8 +69,7 @@ class Interpretation:
 
     def item(self, place: int) -> Any:
         """Return the item (a path, a row) at a place of the loader."""
-        dataset = self._dataset()
-        return dataset.items[dataset.indices[place]]
+        return self._dataset().item(place)
 
     def _dataset(self) -> Any:
         dataset = getattr(self.loader, "dataset", None)

@@ -287,7 +287,7 @@ def _values_of(by: By, dataset: Datasets | None, n: int) -> list[Any]:
         raise ArgumentError(
             f"The items behind a plain loader are not known; give by one value for each of its {n} items, in order."
         )
-    items = dataset.items.frame if isinstance(dataset.items, Rows) else dataset.items
+    items = dataset.source.frame if isinstance(dataset.source, Rows) else dataset.source
     values = values_by(items, by, "outliers(by=...)")
     return [_plain(values[index]) for index in dataset.indices]
 
@@ -313,13 +313,13 @@ def _answers(found: Interpretation) -> dict[str, list[Any]]:
 
 
 def _of_items(dataset: Datasets) -> Iterator[tuple[str, list[Any]]]:
-    if isinstance(dataset.items, Rows):
-        frame = dataset.items.frame.iloc[list(dataset.indices)]
+    if isinstance(dataset.source, Rows):
+        frame = dataset.items
         for name in frame.columns:
             values = [_plain(value) for value in frame[name].tolist()]
             if len({repr(value) for value in values}) < len(values):  # a name or number of its own tells no origin
                 yield str(name), values
-    paths = [_path_of(dataset, index) for index in dataset.indices]
+    paths = [_path_of(dataset, place) for place in range(len(dataset))]
     if any(path is None for path in paths):
         return
     files = [path for path in paths if path is not None]
@@ -331,8 +331,8 @@ def _of_items(dataset: Datasets) -> Iterator[tuple[str, list[Any]]]:
         yield "mode", [None if header is None else header[1] for header in headers]
 
 
-def _path_of(dataset: Datasets, index: int) -> Path | None:
-    value = dataset.items[index]
+def _path_of(dataset: Datasets, place: int) -> Path | None:
+    value = dataset.item(place)
     try:
         for transform in dataset.pipelines[0]:
             if not isinstance(transform, Getter | Pick):

@@ -326,7 +326,7 @@ def _check_learner(learn: Any, fold: Fold, seen: list[weakref.ref[Any]]) -> None
     if isinstance(sampler, torch.utils.data.RandomSampler):
         raise ArgumentError("The validation loader shuffles, so that predictions have no order. Pass shuffle=False.")
     train_set, valid_set = (getattr(one, "dataset", None) for one in (learn.dls.train, loader))
-    if not isinstance(valid_set, Datasets) or len(valid_set.items) != len(fold.items):
+    if not isinstance(valid_set, Datasets) or len(valid_set.source) != len(fold.items):
         return
     if not _same_places(valid_set, fold.valid, fold.items):
         raise ArgumentError(
@@ -345,9 +345,9 @@ def _same_places(dataset: Datasets, places: Sequence[int], items: Any) -> bool:
         return True
     if len(own) != len(places):
         return False
-    if isinstance(dataset.items, Rows) and hasattr(items, "iloc"):
-        return list(dataset.items.frame.index[own]) == list(items.index[list(places)])
-    return all(_is_same(dataset.items[one], items[other]) for one, other in zip(own, places, strict=True))
+    if isinstance(dataset.source, Rows) and hasattr(items, "iloc"):
+        return list(dataset.items.index) == list(items.index[list(places)])
+    return all(_is_same(one, items[other]) for one, other in zip(dataset.items, places, strict=True))
 
 
 def _is_same(one: Any, other: Any) -> bool:

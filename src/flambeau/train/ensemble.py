@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flambeau.data.bootstrap import bagging
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.dataset import Rows
+from flambeau.data.dataset import Datasets
 from flambeau.data.kinds import Kind
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError
@@ -352,9 +352,7 @@ def _served_by(member: Learner, dl: Any) -> Any:
     own = member.dls[1] if len(member.dls) > 1 else member.dls[0]
     if not isinstance(dl, DataLoader) or not hasattr(dataset, "with_items") or not hasattr(own, "dataset"):
         return dl
-    places, items = list(dataset.indices), dataset.items
-    chosen = items.frame.iloc[places] if isinstance(items, Rows) else [items[place] for place in places]
-    return member.dls.test_dl(chosen, with_labels=len(dataset.pipelines) > dataset.n_inp, bs=dl.bs)
+    return member.dls.test_dl(dataset.items, with_labels=len(dataset.pipelines) > dataset.n_inp, bs=dl.bs)
 
 
 def _check_same_items(loaders: Sequence[Any]) -> None:
@@ -365,11 +363,9 @@ def _check_same_items(loaders: Sequence[Any]) -> None:
     named = []
     for loader in loaders:
         dataset: Any = getattr(loader, "dataset", None)
-        items: Any = getattr(dataset, "items", None)
-        places: Any = getattr(dataset, "indices", ())
-        if items is None or not len(places) or not isinstance(items[places[0]], str | os.PathLike):
+        if not isinstance(dataset, Datasets) or not len(dataset) or not isinstance(dataset.item(0), str | os.PathLike):
             return
-        named.append([os.path.basename(items[place]) for place in places])
+        named.append([os.path.basename(item) for item in dataset.items])
     for place, names in enumerate(named[1:], start=1):
         if names != named[0]:
             lost = sorted(set(named[0]) - set(names))

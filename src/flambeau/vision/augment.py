@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from flambeau.data.transform import Transform, as_transforms
@@ -46,6 +47,7 @@ def aug_transforms(
     align_corners: bool = True,
     batch: bool = False,
     min_scale: float = 1.0,
+    **unknown: Any,
 ) -> list[Transform]:
     """Return augmentations that suit most photos: mirror, tilt, turn, zoom, brightness, contrast.
 
@@ -53,7 +55,13 @@ def aug_transforms(
     random part of at least that share of the area is shown at `size`. `flip_vert` allows all eight symmetries of a
     square. Each of the changes happens with its own probability; with `batch`, alike for a whole batch.
     `align_corners` is accepted for older code and changes nothing: sampling always counts from edge to edge.
+
+    Raises:
+        UnknownNameError: an argument has another name; the nearest is proposed.
+        ArgumentError: `min_scale` is given without `size`.
     """
+    for name in unknown:  # before Python 3.13 the language itself proposes none
+        raise unknown_name("argument of aug_transforms", name, set(signature(aug_transforms).parameters) - {"unknown"})
     if min_scale != 1 and size is None:
         raise ArgumentError(f"min_scale={min_scale} shows a part of each picture at `size`: give size=224 or another.")
     coordinate_size = size if min_scale == 1 else None

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.data.categorize import MultiCategorize
-from flambeau.data.kinds import Kind, Places, drawn_size
+from flambeau.data.kinds import Kind, Places, drawn_size, keep_view
 from flambeau.data.labels import NA_LABEL
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import DataError, LabelError
@@ -49,6 +49,7 @@ class Boxes(Places):
 
         ax = ax if ax is not None else plt.subplots()[1]
         boxes = torch.as_tensor(value).detach().float().cpu().reshape(-1, 4)
+        keep_view(ax)
         options = {"edgecolor": COLOUR, "linewidth": 2, "fill": False, **options}
         for (left, top, right, bottom), seen in zip(
             (self.to_pixels(boxes, drawn_size(ax)) - 0.5).tolist(), (boxes != 0).any(1).tolist(), strict=True
@@ -105,6 +106,7 @@ class KeepBoxesInView(Transform):
     """
 
     order = 40
+    needs_batch = True
     kinds = (Boxes,)
 
     def on_batch(self, batch: Batch, chances: Any, training: bool) -> Batch:
@@ -130,11 +132,11 @@ def _first(kind: type[Kind], columns: Sequence[Any], kinds: Sequence[Kind]) -> A
     return next((value for value, own in zip(columns, kinds, strict=True) if isinstance(own, kind)), None)
 
 
-def check_boxes(sample: Sequence[Any], kinds: Sequence[Kind]) -> None:
-    """Look at the boxes and labels of one sample.
+def check_boxes(sample: Sequence[Any], kinds: Sequence[Kind], size: tuple[int, int]) -> None:
+    """Look at the boxes and labels of one sample, whose picture is of `size` (width, height).
 
     Raises:
-        DataError: a box ends before it begins.
+        DataError: a box ends before it begins, or nothing of it is on the picture.
         LabelError: there are more or fewer labels than boxes.
     """
     boxes, labels = _first(Boxes, sample, kinds), _first(BoxLabels, sample, kinds)
@@ -145,6 +147,16 @@ def check_boxes(sample: Sequence[Any], kinds: Sequence[Kind]) -> None:
         raise DataError(
             f"A box is left, top, right, bottom, but box {wrong[0]} is {boxes[wrong[0]].tolist()}, which ends before "
             "it begins. Where a table holds x, y, width, height, give [x, y, x + width, y + height]."
+        )
+    width, height = getattr(boxes, "img_size", None) or size
+    left, top, right, bottom = boxes.as_subclass(Tensor).unbind(1)
+    outside = (left >= width) | (top >= height) | (right <= 0) | (bottom <= 0)
+    lost = (outside & (boxes.as_subclass(Tensor) != 0).any(1)).nonzero().flatten().tolist()
+    if lost:
+        raise DataError(
+            f"Box {lost[0]} is {boxes[lost[0]].tolist()}, wholly outside its picture of {width} x {height} pixels "
+            f"({len(lost)} of {len(boxes)} boxes are). Boxes are in the pixels of the picture as it is opened; were "
+            "the pictures resized and the boxes not?"
         )
     if labels is not None and len(labels) != len(boxes):
         raise LabelError(f"There are {len(boxes)} boxes but {len(labels)} labels; each box needs one label.")

@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path as AnyPath
 from typing import Any
 
+import numpy as np
+
 from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.getters import ItemGetter, get_image_files
-from flambeau.data.labels import ColReader, RegexLabeller, parent_label
+from flambeau.data.labels import ColReader, RegexLabeller, is_missing, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter
-from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.data.tables import table_column
+from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, nearest
 from flambeau.foundation.paths import Path
 from flambeau.vision.blocks import ImageBlock, MaskBlock
 from flambeau.vision.images import PILImage
@@ -68,7 +71,12 @@ class ImageDataLoaders(DataLoaders):
         """Return loaders of `path/train/<class>/...` and `path/valid/<class>/...`.
 
         With `valid_pct` the pictures below `path` are split at random instead, and the parent folder is the class.
+
+        Raises:
+            EmptyError: there is no such folder, or none for one of the halves.
         """
+        if valid_pct is None:
+            _require_halves(path, {"train": train, "valid": valid})
         splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
         get_items = get_image_files if valid_pct is not None else partial(get_image_files, folders=[train, valid])
         block = DataBlock(
@@ -148,8 +156,9 @@ class ImageDataLoaders(DataLoaders):
     ) -> DataLoaders:
         """Return loaders of the pictures that a table lists.
 
-        `fn_col` holds file names below `path/folder`, `label_col` the label (a list of columns, or numbers, make a
-        regression; with `label_delim` a cell holds many labels), `valid_col` marks the validation rows.
+        `fn_col` holds file names below `path/folder`, `label_col` the label, `valid_col` marks the validation rows.
+        Without `y_block`, text and whole numbers are classes and floats a regression; several columns are one class
+        each where they hold 0 and 1, else a regression; with `label_delim` a cell holds many labels.
 
         Raises:
             TableError: a column is missing, or a picture named in the table does not exist.
@@ -202,7 +211,10 @@ class ImageDataLoaders(DataLoaders):
         img_cls: type[PILImage] = PILImage,
         **options: Any,
     ) -> DataLoaders:
-        """Return loaders of pictures and their labels in two lists of one length."""
+        """Return loaders of pictures and their labels in two lists of one length.
+
+        Without `y_block`, text and whole numbers are classes, floats a regression, and a list an item many labels.
+        """
         if len(fnames) != len(labels):
             raise ArgumentError(f"There are {len(fnames)} pictures but {len(labels)} labels; give one label a picture.")
         block = DataBlock(
@@ -242,6 +254,20 @@ class SegmentationDataLoaders(DataLoaders):
         return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
 
 
+def _require_halves(path: str | AnyPath, halves: dict[str, str]) -> None:
+    if not os.path.isdir(path):
+        return  # told when its files are looked for
+    there = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+    for option, name in halves.items():
+        if not os.path.isdir(os.path.join(path, name)):
+            close = nearest(name, set(there) - set(halves.values()), n=1)
+            hint = f" Did you mean {option}={close[0]!r}?" if close else ""
+            raise EmptyError(
+                f"There is no folder {name!r} in {os.fspath(path)}; it holds {', '.join(map(repr, there)) or 'none'}."
+                f"{hint} Without folders for the halves, split at random: valid_pct=0.2."
+            )
+
+
 def _seeded(seed: int | None) -> dict[str, int]:
     """Return the setting by which the seed of the split governs order and augmentation, too."""
     return {} if seed is None else {"seed": seed}
@@ -253,35 +279,42 @@ def _target_block(df: Any, label_cols: list[Any], label_delim: str | None, y_blo
     if label_delim is not None:
         return MultiCategoryBlock()
     if len(label_cols) > 1:
-        return RegressionBlock(len(label_cols))
-    return _block_for_values(list(_column(df, label_cols[0])))
+        return _block_for_columns([table_column(df, name) for name in label_cols])
+    return _block_for_values(table_column(df, label_cols[0]).tolist())
 
 
-def _column(df: Any, name: Any) -> Any:
-    """Return a column, by its name or its place."""
-    if isinstance(name, int) and name not in df.columns and -len(df.columns) <= name < len(df.columns):
-        return df.iloc[:, name]
-    if name not in df.columns:
-        from flambeau.foundation.errors import nearest
+def _block_for_columns(columns: Sequence[Any]) -> TransformBlock:
+    """Return the block of several label columns: one a class where they hold 0 and 1, else numbers to predict.
 
-        close = nearest(str(name), [str(column) for column in df.columns])
-        raise TableError(
-            f"The table has no column {name!r}; it has {', '.join(map(repr, df.columns))}."
-            f"{f' Did you mean {close[0]!r}?' if close else ''}"
-        )
-    return df[name]
+    Raises:
+        ArgumentError: they hold text.
+    """
+    names = [str(column.name) for column in columns]
+    cells = [value for column in columns for value in column.dropna().tolist()]
+    if all(isinstance(cell, int | float) and cell in (0, 1) for cell in cells):
+        print(f"The columns {', '.join(names)} hold 0 and 1: each is a class that an item has or has not.")
+        return MultiCategoryBlock(encoded=True, vocab=names)
+    if all(isinstance(cell, int | float) for cell in cells):
+        print(f"The columns {', '.join(names)} hold numbers: they are what is to be predicted (RegressionBlock).")
+        return RegressionBlock(len(names))
+    example = next(cell for cell in cells if not isinstance(cell, int | float))
+    raise ArgumentError(
+        f"The label columns {', '.join(map(repr, names))} hold text, such as {example!r}, and several columns are "
+        "classes only as 0 and 1. For one class an item name one column, or join them: df['label'] = "
+        f"df[{names[0]!r}] + '_' + df[{names[1]!r}]. For a class of each column write the recipe out: DataBlock("
+        f"blocks=(ImageBlock{', CategoryBlock' * len(names)}), n_inp=1, get_x=..., get_y=[ColReader({names[0]!r}), "
+        "...])."
+    )
 
 
 def _block_for_values(values: list[Any]) -> TransformBlock:
-    first = next((v for v in values if v is not None and v == v), None) if values else None
-    if isinstance(first, list | tuple | set) and not isinstance(first, str):
+    first = next((value for value in values if not is_missing(value)), None)
+    if isinstance(first, list | tuple | set):
         return MultiCategoryBlock()
-    # whole numbers are classes (0/1, digits); numbers with a fraction are measured
-    return (
-        RegressionBlock()
-        if isinstance(first, float) and any(v == v and v != int(v) for v in values)
-        else CategoryBlock()
-    )
+    if isinstance(first, float | np.floating):
+        print(f"The labels are measured numbers, such as {first:g}: RegressionBlock (for classes: CategoryBlock).")
+        return RegressionBlock()
+    return CategoryBlock()
 
 
 def _require_files(df: Any, reader: ColReader) -> None:

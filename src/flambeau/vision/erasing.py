@@ -23,6 +23,7 @@ class RandomErasing(Augment):
     """
 
     order = 100
+    needs_batch = True
     kinds = (Picture,)
 
     def __init__(

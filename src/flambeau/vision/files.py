@@ -51,14 +51,21 @@ def verify_image(fn: Any) -> bool:
 
 def verify_images(fns: Iterable[Any]) -> L[Any]:
     """Return those of the files that cannot be decoded as pictures."""
+    return L(picture_faults(fns))
+
+
+def picture_faults(fns: Iterable[Any], progress: bool | None = False) -> dict[Any, str]:
+    """Return why files cannot be decoded as pictures, for those that cannot; `progress` None: a bar in a terminal."""
     files = list(fns)
-    faults = parallel(_fault, files, threadpool=True, progress=False)
-    return L(file for file, fault in zip(files, faults, strict=True) if fault is not None)
+    faults = parallel(_fault, files, threadpool=True, progress=progress)
+    return {file: fault for file, fault in zip(files, faults, strict=True) if fault is not None}
 
 
 def _fault(file: Any) -> str | None:
     try:
-        PILImage.create(file).load()
+        image = PILImage.create(file)
+        image.decode_near((1, 1))  # a smaller decoding reads a JPEG to its last byte, too, in a quarter of the time
+        image.load()
     except ImageError as error:
         return str(error)
     return None

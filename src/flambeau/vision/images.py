@@ -51,6 +51,11 @@ class PILImage(PIL.Image.Image):
 
     Transparent pixels (RGBA, LA, a palette with transparency) are put on white, 16-bit greys are scaled to 8 bits, an
     animation gives its first frame, and the EXIF orientation is applied.
+
+    The scale of 16-bit greys is that of the file, 0..65535, not of what a picture holds: pictures stay comparable. Of
+    12-bit pictures (0..4095, as X-rays and microscopes give), which fill a sixteenth of it, little is seen;
+    `dls.check()` finds them. Write them anew, so that the pictures to predict are treated alike: `PIL.Image.fromarray(
+    np.asarray(PIL.Image.open(file)).astype("uint16") * 16).save(file)`.
     """
 
     kind: ClassVar[Kind] = Picture()
@@ -399,7 +404,10 @@ def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:
 
 def _unreadable(file: Any, name: str, error: Exception) -> ImageError:
     """Return the error for a file that is no readable picture: what was found instead and what to do."""
-    advice = "verify_images(get_image_files(path)) lists all files that cannot be read."
+    advice = (
+        "failed = verify_images(get_image_files(path)) lists all files that cannot be read, failed.map(Path.unlink) "
+        "deletes them."
+    )
     if isinstance(error, PIL.Image.DecompressionBombError):
         return ImageError(
             f"{name}: the header promises more pixels than are safe to decode ({error}). "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.dataset import in_few_words
 from flambeau.data.kinds import Category, Mask, MultiCategory
 from flambeau.data.normalize import Normalize
 from flambeau.foundation.errors import ArgumentError, ShapeError
@@ -65,9 +66,14 @@ def vision_learner(
     Raises:
         UnknownNameError: no architecture has this name.
         DownloadError: pretrained weights cannot be fetched; the message names the choices.
-        ArgumentError: the loaders give no pictures, or the number of outputs is not known.
+        ArgumentError: `dls` are no loaders, they give no pictures, or the number of outputs is not known.
         ShapeError: the pictures have other than `n_in` channels, or `custom_head` expects other features.
     """
+    if not isinstance(dls, DataLoaders):
+        raise ArgumentError(
+            "vision_learner takes the loaders first, such as ImageDataLoaders.from_folder(path, valid_pct=0.2), then "
+            f"the architecture; got {in_few_words(dls)!r} of type {type(dls).__name__}."
+        )
     kinds = dls.kinds
     batch = dls.one_batch()
     pictures = batch.inputs[0]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from flambeau.data.dataset import in_few_words
 from flambeau.data.kinds import Kind, Mask, Picture, Points
 from flambeau.data.transform import Augment
 from flambeau.foundation.errors import ArgumentError, DataError
@@ -20,6 +21,9 @@ from flambeau.vision.boxes import Boxes, check_boxes
 from flambeau.vision.geometry import PadMode, sample
 from flambeau.vision.picture_augment import PictureAugment
 from flambeau.vision.placement import as_size, size_of
+
+FARTHEST = 10
+"""A point that is hidden or out of view lies near its picture; one this many sizes away is a mistake."""
 
 
 class TypedTensor(Tensor):
@@ -129,6 +133,7 @@ class PlacedTensor(TypedTensor):
     """Places on a picture, in its pixels; `img_size` is the picture's (width, height)."""
 
     img_size: tuple[int, int] | None = None
+    checks_targets: ClassVar[bool] = True
     _width: ClassVar[int]
 
     @classmethod
@@ -136,13 +141,18 @@ class PlacedTensor(TypedTensor):
         """Return places from a list, array or tensor of pixel coordinates.
 
         Raises:
-            DataError: the numbers do not come in rows of the right length.
+            DataError: the numbers do not come in rows of the right length, or are not finite.
         """
         known = img_size if img_size is not None else getattr(x, "img_size", None)
         places = torch.as_tensor(x).as_subclass(Tensor).float()
         if places.numel() % cls._width or places.ndim > 2 or (places.ndim == 2 and places.shape[-1] != cls._width):
             raise DataError(
                 f"{cls.__name__} takes rows of {cls._width} numbers in pixels, got the shape {tuple(places.shape)}."
+            )
+        if not torch.isfinite(places).all():
+            raise DataError(
+                f"{cls.__name__} takes finite numbers in pixels, got {in_few_words(places.tolist())}. Mend them, or "
+                "leave such items out of get_items."
             )
         made = places.reshape(-1, cls._width).as_subclass(cls)
         made.img_size = (int(known[0]), int(known[1])) if known is not None else None
@@ -203,8 +213,22 @@ class TensorBBox(PlacedTensor):
     _width: ClassVar[int] = 4
 
 
+def check_points(points: Tensor, size: tuple[int, int]) -> None:
+    """Raise a DataError for a point so far from its picture of `size` (width, height) that it is no hidden one."""
+    width, height = size
+    x, y = points.as_subclass(Tensor).unbind(1)
+    outside = torch.maximum((x / width - 0.5).abs(), (y / height - 0.5).abs()) > FARTHEST
+    if outside.any():
+        at = int(outside.nonzero()[0])
+        raise DataError(
+            f"Point {at} is at {points.as_subclass(Tensor)[at].tolist()}, more than {FARTHEST} times the size of its "
+            f"picture ({width} x {height} pixels) away. Points are x, y in the pixels of the picture as it is opened; "
+            "were the pictures resized and the points not?"
+        )
+
+
 class PointScaler(Augment):
-    """Tell the points and boxes of a sample how large their picture is, where no resize does so; check the boxes."""
+    """Tell the points and boxes of a sample how large their picture is, where no resize does so; check both."""
 
     order = 1
 
@@ -212,8 +236,12 @@ class PointScaler(Augment):
         return False
 
     def draw(self, chance: Any, sample: Sequence[Any], kinds: Sequence[Kind], training: bool) -> tuple[int, int]:
-        check_boxes(sample, kinds)
-        return size_of(sample, kinds)
+        size = size_of(sample, kinds)
+        check_boxes(sample, kinds, size)
+        for value, kind in zip(sample, kinds, strict=True):
+            if isinstance(kind, Points) and isinstance(value, TensorPoint):
+                check_points(value, value.img_size or size)
+        return size
 
     def apply(self, value: Any, kind: Kind, drawn: tuple[int, int]) -> Any:
         if isinstance(value, PlacedTensor) and value.img_size is None:

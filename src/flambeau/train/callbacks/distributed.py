@@ -27,6 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from flambeau.data.batch import Batch
 from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.dataset import Datasets
 from flambeau.data.loaders import DataLoader
 from flambeau.data.shares import share
 from flambeau.data.transform import is_own_code
@@ -331,10 +332,9 @@ def _described(loader: Any) -> str:
     if not hasattr(dataset, "__len__"):
         return f"{len(loader)} batches"
     n = len(dataset)
-    items, indices = getattr(dataset, "items", None), getattr(dataset, "indices", None)
-    if items is None or indices is None or not n:
+    if not isinstance(dataset, Datasets) or not n:
         return f"{n} items"
-    chosen = [items[int(indices[at])] for at in range(0, n, max(n // SAMPLED_NAMES, 1))]
+    chosen = [dataset.item(at) for at in range(0, n, max(n // SAMPLED_NAMES, 1))]
     names = [str(item).replace("\\", "/").rsplit("/", 1)[-1] for item in chosen if isinstance(item, str | PathLike)]
-    told = zlib.crc32(np.asarray(indices, dtype=np.int64).tobytes(), zlib.crc32("|".join(names).encode()))
+    told = zlib.crc32(np.asarray(dataset.indices, dtype=np.int64).tobytes(), zlib.crc32("|".join(names).encode()))
     return f"{n} items ({told:08x})"
