@@ -61,7 +61,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         )
     except Exception as error:  # each format has its own family of errors, all mean the same here
         raise ExportError(
-            f"{str(path)!r} cannot be read as weights ({type(error).__name__}). Expected a .safetensors file, or a file "
+            f"{str(path)!r} cannot be read as weights ({type(error).__name__}). Expected a .safetensors file, or one "
             "that torch.save wrote from model.state_dict(); files with pickled objects are refused."
         ) from error
     for wrapper in ("state_dict", "model"):  # training scripts often wrap the tensors once
