@@ -300,6 +300,18 @@ def test_train_vision_run_twice_within_the_data_sees_the_same_pictures(
     assert "xresnet18: 2 classes" in result.output
 
 
+def test_a_training_that_is_done_is_not_done_again_by_resume(tmp_path: Path) -> None:
+    pictures, out = write_pictures(tmp_path / "pictures"), tmp_path / "out"
+    options = ["--out", out, "--no-pretrained", "--arch", "xresnet18", "--size", 32, "--epochs", 1, "--resume"]
+    first, second = (said_by("train", "vision", pictures, *options) for _ in range(2))
+    assert "training begins anew" in first.output
+    assert "Nothing is left to train" in second.output
+    assert first.output.splitlines()[-2:] == second.output.splitlines()[-2:]  # accuracy, and what was written
+    other = said_by("train", "vision", pictures, *options, "--lr", 0.1)
+    assert other.exit_code == 2
+    assert "its settings were others: lr [0.002, 0.002, 0.002] then, [0.1, 0.1, 0.1] now" in other.output
+
+
 def test_a_damaged_picture_is_left_out_of_the_training_aloud(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "data" / "train")
     write_pictures(tmp_path / "data" / "val", 2)

@@ -97,6 +97,12 @@ def train_vision(
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate, if no valid folder.")] = 0.2,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
     deterministic: Annotated[bool, typer.Option(help="Use only operations that repeat exactly; slower.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the run after each epoch, and go on where an earlier call ended.")
+    ] = False,
+    checkpoint: Annotated[
+        int | None, typer.Option(min=1, help="Keep the run also after so many batches, for --resume.")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Train in so many processes: one a GPU, or sharing cores.")] = 1,
 ) -> None:
     """Train a picture classifier on a folder, and write an export, a report and the history."""
@@ -107,6 +113,7 @@ def train_vision(
     run_train_vision(
         folder, out, arch=arch, pretrained=pretrained, weights=weights, epochs=epochs, size=size, resize=resize,
         augment=augment, min_scale=min_scale, bs=bs, lr=lr, valid_pct=valid_pct, seed=seed, deterministic=deterministic,
+        checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ def run_train_vision(
     valid_pct: float,
     seed: int,
     deterministic: bool,
+    checkpoint: int | None,
+    resume: bool,
 ) -> None:
     """Train a classifier on the pictures of a folder and write what came of it to `out`.
 
@@ -53,7 +55,7 @@ def run_train_vision(
         min_scale=min_scale, bs=bs, valid_pct=valid_pct, seed=seed,
     )  # fmt: skip
     with learn.distributed() if n_processes() > 1 else nullcontext():
-        fit_folder(learn, epochs, lr)
+        fit_folder(learn, epochs, lr, checkpoint=checkpoint or resume, resume=resume)
     if not is_first_process():
         return
     dls = learn.dls
@@ -104,12 +106,12 @@ def spoken_once() -> AbstractContextManager[object]:
     return nullcontext() if is_first_process() else redirect_stdout(io.StringIO())
 
 
-def fit_folder(learn: Learner, epochs: int, lr: float) -> None:
-    """Train: a pretrained model by fine-tuning, another by one cycle."""
+def fit_folder(learn: Learner, epochs: int, lr: float, **kept: Any) -> None:
+    """Train: a pretrained model by fine-tuning, another by one cycle; `kept` is `checkpoint` and `resume`."""
     if getattr(learn.model, "pretrained", False):
-        learn.fine_tune(epochs, lr)
+        learn.fine_tune(epochs, lr, **kept)
     else:
-        learn.fit_one_cycle(epochs, lr)
+        learn.fit_one_cycle(epochs, lr, **kept)
 
 
 def folder_loaders(

@@ -150,8 +150,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     told = []
     for name in now:
         old, new = before.get(name), now[name]
-        if old == new:
-            continue
+        if old == new or (name == "schedule of lr" and before.get("lr") != now.get("lr")):
+            continue  # a schedule follows from its rate
         if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("n") != new.get("n"):
             told.append(f"{old.get('n')} {name} items then, {new.get('n')} now")
         elif isinstance(old, Mapping) and isinstance(new, Mapping) and "sha256" in new:
