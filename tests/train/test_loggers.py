@@ -218,5 +218,5 @@ def test_without_tensorboard_the_line_that_installs_it_is_told(monkeypatch: pyte
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(MissingDependencyError, match="Run: pip install tensorboard"):
+    with pytest.raises(MissingDependencyError, match=r'Run: pip install "flambeau\[track\]"'):
         quiet_fit(line_learner(), 1, TensorBoardCallback())

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
-from flambeau.foundation.errors import ArgumentError, EmptyError, MissingDependencyError
+from flambeau.foundation.errors import ArgumentError, EmptyError, missing_dependency
 from flambeau.foundation.paths import Path
 from flambeau.nn.optimizers import get_hyper
 from flambeau.train.callback import Callback
@@ -169,9 +169,7 @@ class TensorBoardCallback(RunLogger):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise MissingDependencyError(
-                "TensorBoardCallback needs tensorboard, which is not installed. Run: pip install tensorboard"
-            ) from error
+            raise missing_dependency("tensorboard", "track", "TensorBoardCallback") from error
         self.writer = SummaryWriter(None if self.log_dir is None else str(self.log_dir), purge_step=purge_step)
         self.log_dir = self.writer.log_dir  # a second fit goes on in the same folder
 
