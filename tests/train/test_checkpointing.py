@@ -14,11 +14,11 @@ from small_learners import line_batches, line_learner, sign_learner, sign_loader
 from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.errors import ArgumentError, ExportError, TrainingError
 from flambeau.train.callback import Callback
 from flambeau.train.learner import Learner
 
-FILE = Path("models") / "checkpoint.safetensors"
+FILE = Path("models") / "checkpoint-1.safetensors"
 
 TRAINS_TILL_KILLED = """
 import os, random, signal, sys, time
@@ -32,7 +32,7 @@ from flambeau.train.resume import read_run
 
 folder, n_kills = sys.argv[1], int(sys.argv[2])
 batches = [(torch.randn(4, 256), torch.randn(4, 256)) for _ in range(50)]
-path = os.path.join(folder, "models", "checkpoint.safetensors")
+path = os.path.join(folder, "models", "checkpoint-1.safetensors")
 chance, n_whole, places = random.Random(0), 0, set()
 
 def written():
@@ -104,8 +104,9 @@ def test_a_full_disk_is_told_and_leaves_the_earlier_checkpoint(kept: Path) -> No
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("not a folder")
-    with pytest.raises(OSError, match="models"):
-        quiet_fit(line_learner(path=tmp_path), checkpoint=True)
+    with pytest.raises(ExportError, match="models is a file, and a folder is needed there"):
+        quiet_fit(learn := line_learner(path=tmp_path), checkpoint=True)
+    assert not learn.recorder.rows  # told before the training
 
 
 def test_without_a_checkpoint_a_resumed_run_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,15 +148,50 @@ def test_other_settings_are_named(kept: Path) -> None:
         learn.fit_one_cycle(2, 0.01, resume=True)
 
 
-def test_a_fit_that_is_done_leaves_the_weights_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fit_that_is_done_brings_back_its_own_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quiet_fit(whole := line_learner(path=tmp_path), checkpoint=True)
+    between = whole.model.weight.detach().clone()
     quiet_fit(whole, 1, checkpoint=True)
     again = line_learner(path=tmp_path)
     again.fit(2, 0.01, resume=True)
-    assert "Fit 1 is done already" in capsys.readouterr().out
+    assert "Nothing is left to train" in capsys.readouterr().out
+    assert torch.equal(again.model.weight, between)
+    again.fit(1, 0.01, resume=True)
     assert torch.equal(again.model.weight, whole.model.weight)
-    with pytest.raises(ArgumentError, match="n_epoch 2 then, 5 now"):
-        quiet_fit(line_learner(path=tmp_path), 5, resume=True)
+    assert len(again.recorder.rows) == 3
+
+
+def test_the_same_call_after_an_interruption_goes_on(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def after_batch(self) -> None:
+            if self.training and (self.epoch, self.iter) == (1, 1) and not hasattr(self, "done"):
+                self.done = True
+                raise KeyboardInterrupt
+
+    quiet_fit(whole := line_learner(path=tmp_path / "whole"), 3)
+    learn, stop = line_learner(path=tmp_path), Stop()
+    with pytest.raises(KeyboardInterrupt):
+        quiet_fit(learn, 3, cbs=stop, checkpoint=1, resume=True)
+    quiet_fit(learn, 3, cbs=stop, checkpoint=1, resume=True)
+    assert torch.equal(learn.model.weight, whole.model.weight)
+    assert [row["epoch"] for row in learn.recorder.rows] == [0, 1, 2]
+
+
+def test_a_second_fit_of_an_earlier_run_is_not_taken_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_fit(learn := line_learner(path=tmp_path), checkpoint=True)
+    quiet_fit(learn, 1, checkpoint=True)
+    quiet_fit(other := line_learner(path=tmp_path), checkpoint=True)  # another run, which replaces the first file
+    other.fit(1, 0.01, resume=True)
+    assert "is of an earlier run" in capsys.readouterr().out
+    assert len(other.recorder.rows) == 3
+
+
+def test_a_metric_that_raises_is_named(tmp_path: Path) -> None:
+    def odd(prediction: torch.Tensor, target: torch.Tensor) -> float:
+        raise ValueError("boom")
+
+    with pytest.raises(TrainingError, match=r"The metric 'odd' failed on .*ValueError: boom"):
+        quiet_fit(line_learner(path=tmp_path, metrics=[odd]))
 
 
 def test_other_data_are_noticed(tmp_path: Path) -> None:
@@ -244,7 +280,7 @@ def test_a_record_of_the_run_lies_beside_the_checkpoint_and_the_export(tmp_path:
     learn = sign_learner(path=tmp_path)
     quiet_fit(learn, checkpoint=True)
     learn.export("sign.safetensors")
-    for path in (tmp_path / "models/checkpoint.run.json", tmp_path / "sign.run.json"):
+    for path in (tmp_path / "models/checkpoint-1.run.json", tmp_path / "sign.run.json"):
         record = json.loads(path.read_text())
         assert record["data"]["training"]["n"] == 16
         assert record["data"]["classes"] == "['minus', 'plus']"

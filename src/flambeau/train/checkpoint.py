@@ -44,10 +44,29 @@ def write_tensors(path: str | AnyPath, tensors: Mapping[str, Tensor], header: Ma
     # safetensors wants each tensor whole and alone in memory; tied weights are written once a name
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     payload = save(whole, metadata={HEADER: words, CHECKSUM: _checksum(words, whole)})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_folder_of(path)
     with atomic_write(path, "wb") as file:
         file.write(payload)
+    return path
+
+
+def make_folder_of(path: str | AnyPath) -> Path:
+    """Make the folder that a file shall lie in, and return the file's path.
+
+    Raises:
+        ExportError: a file is in the place of the folder, or a folder in the place of the file.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        taken = next(part for part in path.parents if part.is_file())
+        raise ExportError(
+            f"{path} cannot be written: {taken} is a file, and a folder is needed there. Move it away, or write "
+            "elsewhere: Learner(..., path=, model_dir=)."
+        ) from error
+    if path.is_dir():
+        raise ExportError(f"{path} cannot be written: a folder has this name. Move it away, or name another file.")
     return path
 
 

@@ -34,6 +34,7 @@ from flambeau.train.compiling import compile_in_place
 from flambeau.train.defaults import decoding_for, loss_for
 from flambeau.train.lazy_layers import size_lazy_layers
 from flambeau.train.loop import Loop
+from flambeau.train.run_record import fit_settings
 
 if TYPE_CHECKING:
     from flambeau.train.callbacks.activations import ActivationStats
@@ -246,8 +247,9 @@ class Learner(Loop):
         the learner keeps what it has learned and can be used, saved or trained further.
 
         `checkpoint=True` keeps the whole run after each epoch, a number also after so many batches, in
-        `path/model_dir/checkpoint.safetensors`. `resume=True` goes on from there, if there is such a file: the same
-        script, started again, ends on the CPU with the numbers of a run that was never broken off.
+        `path/model_dir/checkpoint-1.safetensors` (2 for the second fit). `resume=True` goes on from there, if there is
+        such a file: the same script, started again, ends on the CPU with the numbers of a run that was never broken
+        off. Started again, a fit that is done brings back its end without training.
 
         Raises:
             ArgumentError: the number of epochs, the learning rate or the training loader makes no sense.
@@ -263,17 +265,17 @@ class Learner(Loop):
         rates = spread(self.lr if lr is None else lr, self._n_groups())
         if min(rates) < 0:
             raise ArgumentError(f"A learning rate below 0 climbs the loss instead of descending; got {min(rates)}.")
+        cbs = [cb() if isinstance(cb, type) else cb for cb in _listed(cbs)]
         if checkpoint or resume:
             keeping = Checkpointing(None if isinstance(checkpoint, bool) else checkpoint, resume)
-            begin_with = keeping.begin(self, n_epoch, rates, wd, _listed(cbs))
-            if begin_with is None:
-                return
-            start_epoch, cbs = max(start_epoch, begin_with), [*_listed(cbs), keeping]
+            begin_with = keeping.begin(self, n_epoch, rates, wd, cbs)
+            start_epoch, cbs = max(start_epoch, begin_with), [*cbs, keeping]
         set_hyper(self.optimizer, "lr", rates)
         decays = get_hyper(self.optimizer, "wd")
         if wd is not None:
             set_hyper(self.optimizer, "wd", wd)
         with self.added_cbs(cbs):
+            self.recorder.fits.append(fit_settings(self, n_epoch, rates, wd))
             halving = next((cb for cb in self.cbs if isinstance(cb, AutoBatchSize)), None)
             try:
                 if halving is None:

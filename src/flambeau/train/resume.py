@@ -74,6 +74,7 @@ def save_run(
     learn: Learner,
     path: Path,
     position: Position,
+    settings: Mapping[str, Any],
     data: Mapping[str, Any],
     chances: Sequence[Mapping[str, Mapping[str, Tensor]]],
 ) -> None:
@@ -102,7 +103,8 @@ def save_run(
         "versions": {"python": platform.python_version(), **installed_versions()},
         "position": asdict(position),
         "train_iter": learn.train_iter,
-        "settings": learn.recorder.settings,
+        "run": learn.recorder.run,
+        "settings": settings,
         "data": data,
         "optimizer": optimizer,
         "scaler": learn.scaler.state_dict() if learn.scaler is not None else None,
@@ -125,13 +127,13 @@ def read_run(path: Path) -> KeptRun:
         raise ExportError(f"{path} holds no position to go on from ({error!r}). Delete it to begin anew.") from error
 
 
-def require_same(kept: KeptRun, fit: int, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Check that this is the run which was broken off, by the settings of one of its fits and by its data.
+def require_same(kept: KeptRun, settings: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Check that this is the run which was broken off.
 
     Raises:
         ArgumentError: its settings or its data are others; each difference is named.
     """
-    other = _differences(kept.header["settings"].get(str(fit), settings), settings)
+    other = _differences(kept.header["settings"], settings)
     if other:
         raise ArgumentError(
             f"resume=True goes on with the run in {kept.path}, and its settings were others: {other}. Set them back, "
@@ -161,15 +163,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def restore_weights(learn: Learner, kept: KeptRun) -> None:
-    """Put a run's weights into the learner's model.
-
-    Raises:
-        ExportError: the model is another; the layers that differ are named.
-    """
-    load_state(learn.model, kept.part("model."), strict=True, source=str(kept.path))
-
-
 def restore_run(learn: Learner, kept: KeptRun, place: int = 0) -> None:
     """Put a run back into its learner, and see to it that the loop goes on where it stood.
 
@@ -179,8 +172,7 @@ def restore_run(learn: Learner, kept: KeptRun, place: int = 0) -> None:
         ExportError: the model or the optimizer is another; the layers that differ are named.
     """
     source = str(kept.path)
-    restore_weights(learn, kept)
-    learn.recorder.settings = dict(kept.header["settings"])
+    load_state(learn.model, kept.part("model."), strict=True, source=source)
     if not restore_optimizer(learn, kept.tensors, kept.header["optimizer"], source):
         raise ExportError(f"The optimizer of {source} was another, or other layers were frozen; make the same one.")
     gradients = kept.part("gradient.")

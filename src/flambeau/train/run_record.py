@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path as AnyPath
@@ -65,23 +66,39 @@ def run_record(learn: Learner, data: dict[str, Any] | None = None) -> dict[str, 
     }
 
 
+def fit_settings(learn: Learner, n_epoch: int, rates: Sequence[float], wd: float | None) -> dict[str, Any]:
+    """Return the settings of one fit; schedules by their values at its begin, quarters and end."""
+    described: dict[str, Any] = {
+        "n_epoch": n_epoch,
+        "lr": [float(rate) for rate in rates],
+        "wd": get_hyper(learn.optimizer, "wd") if wd is None else wd,
+        "callbacks": [_described(cb) for cb in learn.cbs],
+    }
+    for cb in learn.cbs:
+        for name, schedule in getattr(cb, "scheds", {}).items():
+            described[f"schedule of {name}"] = [str(schedule(quarter / 4)) for quarter in range(5)]
+    return described
+
+
+def _described(cb: Any) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(cb).items() if isinstance(value, bool | int | float | str)}
+    return {"name": cb.name, **{name: value for name, value in plain.items() if not name.startswith("_")}}
+
+
 def settings(learn: Learner) -> dict[str, Any]:
     """Return the settings of the learner, its optimizer and its loaders."""
     train = learn.dls.train
-    optimizer = learn._optimizer
     return {
         "model": type(learn.model).__name__,
         "parameters": sum(p.numel() for p in learn.model.parameters()),
         "loss": repr(learn.loss_func) if isinstance(learn.loss_func, torch.nn.Module) else _name(learn.loss_func),
         "metrics": [metric.name for metric in learn.metrics],
         "optimizer": _name(learn.opt_func),
-        "lr": str(learn.lr),
-        "wd": learn.wd if optimizer is None else get_hyper(optimizer, "wd"),
         "bs": learn.dls.bs,
         "seed of order and augmentation": getattr(getattr(train, "maker", None), "seed", None),
         "item_tfms": [repr(transform) for transform in learn.dls.after_item],
         "batch_tfms": [repr(transform) for transform in learn.dls.after_batch],
-        "callbacks": [cb.name for cb in learn.cbs],
+        "fits": learn.recorder.fits,
     }
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from flambeau.foundation.drawing import Drawing
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, FlambeauError, TrainingError
 from flambeau.foundation.lists import L
 from flambeau.nn.optimizers import get_hyper
 from flambeau.train.callback import Callback
@@ -25,12 +25,22 @@ if TYPE_CHECKING:
 SMOOTHING = 0.98
 
 
+def _told(error: Exception, metric: Any, where: str) -> Exception:
+    """Return what to raise where a metric failed: an error that names it, unless flambeau's own words say all."""
+    if isinstance(error, FlambeauError):
+        return error
+    return TrainingError(
+        f"The metric {metric.name!r} failed on {where} of a validation: {type(error).__name__}: {error}. It gets the "
+        "predictions and targets, and must return a number. The weights are sound: mend it, or leave it out of metrics."
+    )
+
+
 class Recorder(Callback):
     """Keep losses, learning rates and metrics.
 
     `values` holds a row an epoch (train loss, validation loss, metrics), `losses` the smoothed loss of each training
-    batch since the last fit began, `lrs` the head's learning rate of each; `history` is a data frame of all fits, which
-    `n_fits` counts.
+    batch since the last fit began, `lrs` the head's learning rate of each; `history` is a data frame of all fits.
+    `n_fits` counts the fits that were begun, `n_completed` those that came to an end.
     """
 
     order = 50
@@ -51,8 +61,11 @@ class Recorder(Callback):
         self._started = 0.0
         self._smooth, self._n_smooth = 0.0, 0
         self.n_fits = 0
-        self.settings: dict[str, Any] = {}
-        """What a resumed run compares, by the number of the fit; only of fits that are kept."""
+        self.n_completed = 0
+        self.run: str | None = None
+        """A name that the checkpoints of all fits of one run share (None: nothing was kept yet)."""
+        self.fits: list[dict[str, Any]] = []
+        """The settings of each fit, for the record of the run."""
 
     @property
     def metric_names(self) -> L[str]:
@@ -86,7 +99,10 @@ class Recorder(Callback):
         if not learn.training:
             self._valid.append((learn.loss.detach(), learn.batch.n_items))
             for metric in learn.metrics:
-                metric.update_with_loss(learn.loss, learn.pred, *learn.yb)
+                try:
+                    metric.update_with_loss(learn.loss, learn.pred, *learn.yb)
+                except Exception as error:
+                    raise _told(error, metric, f"batch {learn.iter}") from error
             return
         self._pending.append(learn.loss.detach())
         group = learn.optimizer.param_groups[-1]
@@ -128,7 +144,13 @@ class Recorder(Callback):
         losses = torch.stack([loss.float().reshape(()) for loss, _ in self._valid])
         sizes = torch.tensor([n for _, n in self._valid], dtype=losses.dtype, device=losses.device)
         mean = float((losses * sizes).sum() / sizes.sum())
-        return [mean, *(float(metric.compute()) for metric in self.learn.metrics)]
+        values = [mean]
+        for metric in self.learn.metrics:
+            try:
+                values.append(float(metric.compute()))
+            except Exception as error:
+                raise _told(error, metric, "the whole set") from error
+        return values
 
     def after_epoch(self) -> None:
         seconds = time.perf_counter() - self._started
@@ -142,6 +164,7 @@ class Recorder(Callback):
 
     def after_fit(self) -> None:
         self.smooth_loss()
+        self.n_completed += self.learn.completed
         if self.losses:
             self.hps = {name: values for name, values in self.hps.items() if not all(math.isnan(v) for v in values)}
 
@@ -156,6 +179,9 @@ class Recorder(Callback):
             "rows": [dict(row) for row in self.rows],
             "smooth": [self._smooth, self._n_smooth],
             "n_fits": self.n_fits,
+            "n_completed": self.n_completed,
+            "run": self.run,
+            "fits": list(self.fits),
             "seconds": time.perf_counter() - self._started,
             # a number a batch: too many for JSON
             **{name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()},
@@ -169,6 +195,7 @@ class Recorder(Callback):
         self.hps = {name: values.tolist() for name, values in state["hps"].items()}
         self.lrs = self.hps["lr"]
         (self._smooth, self._n_smooth), self.n_fits = state["smooth"], state["n_fits"]
+        self.n_completed, self.run, self.fits = state["n_completed"], state["run"], state["fits"]
         self._pending, self._started = [], time.perf_counter() - state["seconds"]
 
     def rates(self) -> list[float]:
