@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flambeau.data.dataset import Getter
+from flambeau.data.dataset import Datasets, Getter
 from flambeau.data.kinds import Kind
 from flambeau.data.transform import Transform, as_transform
 from flambeau.foundation.errors import ArgumentError, ExportError
@@ -31,6 +31,8 @@ Recipe = dict[str, Any]
 MODEL_BUILDERS = {
     "vision": "flambeau.vision.models:build_vision_model",
     "xresnet": "flambeau.vision.models:build_vision_model",
+    "tabular": "flambeau.tabular.models:build_tabular_model",
+    "tabm": "flambeau.tabular.tabm:build_tabm",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
@@ -161,6 +163,24 @@ def _resolve(place: Any) -> Any:
 def describe_column(transforms: Sequence[Transform]) -> list[Recipe]:
     """Return the recipes of a column's transforms, without the getters that only training items need."""
     return [describe_part(transform) for transform in transforms if not isinstance(transform, Getter)]
+
+
+def describe_datasets(datasets: Datasets) -> str | None:
+    """Return the place of a class of data sets that makes its batches in its own way, None for the usual one."""
+    cls = type(datasets)
+    return f"{cls.__module__}:{cls.__name__}" if _is_ours(cls) and hasattr(cls, "batch") else None
+
+
+def datasets_class(place: Any) -> type[Datasets]:
+    """Return the class of data sets that an export names.
+
+    Raises:
+        ExportError: it names something else.
+    """
+    found = Datasets if place is None else _resolve(place)
+    if not isinstance(found, type) or not issubclass(found, Datasets):
+        raise ExportError(f"The export names {place!r}, which is no class of data sets; nothing of it was run.")
+    return found
 
 
 def describe_model(model: nn.Module) -> Recipe:

@@ -1,0 +1,129 @@
+"""Loaders of a table: after reading it you know how a frame or a CSV file becomes batches in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path as AnyPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.splitters import IndexSplitter, RandomSplitter
+from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.lists import listify
+from flambeau.tabular.columns import cont_cat_split
+from flambeau.tabular.procs import Categorify, FillMissing, Normalize
+from flambeau.tabular.table import as_frame
+from flambeau.tabular.tabular_pandas import TabularPandas, read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TabularDataLoaders(DataLoaders):
+    """Loaders of the rows of a table; each row comes exactly once an epoch."""
+
+    table: TabularPandas | None = None
+
+    @classmethod
+    def from_table(
+        cls,
+        table: TabularPandas,
+        bs: int | None = None,
+        val_bs: int | None = None,
+        *,
+        path: str | AnyPath = ".",
+        device: torch.device | str | None = None,
+        drop_last: bool = False,
+        **options: Any,
+    ) -> TabularDataLoaders:
+        """Return loaders of both halves of a table; `bs` None means 64.
+
+        `options` are further settings of `DataLoader`. A last, smaller batch is kept unless it holds a single row,
+        which batch norm could not learn from.
+        """
+        n_train = len(table.dataset.splits[0])
+        drop_last = drop_last or (bs or 64) > 1 and n_train % (bs or 64) == 1 and n_train > 1
+        device = device if device is not None else table.device
+        settings = {"drop_last": drop_last, "device": device, "path": path, **options}
+        dls = cls.from_datasets(table.dataset, bs if bs is not None else 64, val_bs, **settings)
+        assert isinstance(dls, TabularDataLoaders)
+        dls.table = table
+        return dls
+
+    @classmethod
+    def from_df(
+        cls,
+        df: Any,
+        path: str | AnyPath = ".",
+        procs: Any = None,
+        cat_names: Any = None,
+        cont_names: Any = None,
+        y_names: Any = None,
+        y_block: Any = None,
+        valid_idx: Any = None,
+        bs: int | None = None,
+        val_bs: int | None = None,
+        *,
+        splits: Any = None,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        **options: Any,
+    ) -> TabularDataLoaders:
+        """Return loaders of a pandas, polars or Arrow table, which stays as it is.
+
+        Without `procs` they are Categorify, FillMissing and Normalize. Without `cat_names` and `cont_names` all
+        columns but the target are used, sorted by `cont_cat_split`; a printed line tells how. `y_names` None is the
+        last column. The rows at `valid_idx` validate, or `splits`, or `valid_pct` of them at random (`seed`).
+
+        Raises:
+            TableError, LabelError, EmptyError: see `TabularPandas`.
+        """
+        frame = as_frame(df)
+        targets = listify(y_names) if y_names is not None else [frame.columns[-1]]
+        if cat_names is None and cont_names is None:
+            rest = frame[[name for name in frame.columns if name not in targets]]
+            conts, cats = cont_cat_split(rest, max_card=20)
+            cont_names, cat_names = conts, cats
+            print(f"Categories: {', '.join(map(str, cats)) or 'none'}. Numbers: {', '.join(map(str, conts)) or 'none'}.")
+        if splits is None:
+            splitter = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
+            splits = splitter(range(len(frame)))
+        elif valid_idx is not None:
+            raise ArgumentError("Give either valid_idx or splits, not both.")
+        procs = [Categorify, FillMissing, Normalize] if procs is None else procs
+        table = TabularPandas(frame, procs, cat_names, cont_names, targets, y_block, splits, device=device)
+        return cls.from_table(table, bs, val_bs, path=path, seed=seed, **options)
+
+    @classmethod
+    def from_csv(
+        cls, csv: str | AnyPath, path: str | AnyPath = ".", skipinitialspace: bool = True, **options: Any
+    ) -> TabularDataLoaders:
+        """Return loaders of a CSV file; `options` are those of `from_df`.
+
+        Raises:
+            TableError: the file cannot be read as a table; with the line and what to do.
+        """
+        return cls.from_df(read_csv(csv, skipinitialspace=skipinitialspace), path, **options)
+
+    @property
+    def classes(self) -> dict[Any, Any]:
+        """The levels of each category."""
+        return {} if self.table is None else self.table.classes
+
+    @property
+    def cat_names(self) -> list[Any]:
+        """The categories, those that processes added included."""
+        return self.train_ds.cat_names
+
+    @property
+    def cont_names(self) -> list[Any]:
+        """The numbers, those that processes added included."""
+        return self.train_ds.cont_names
+
+    @property
+    def xs(self) -> pd.DataFrame:
+        """The encoded training inputs."""
+        assert self.table is not None
+        return self.table.train.xs
