@@ -24,7 +24,8 @@ def cont_cat_split(df: Any, max_card: int = 20, dep_var: Any = None) -> tuple[li
     frame = as_frame(df)
     targets = listify(dep_var)
     require_columns(targets, list(frame.columns))
-    conts, cats = [], []
+    conts: list[Any] = []
+    cats: list[Any] = []
     for name in frame.columns:
         if name in targets:
             continue
@@ -66,6 +67,6 @@ def df_shrink_dtypes(
             found[name] = np.dtype(next(fitting, dtype))
         elif isinstance(dtype, np.dtype) and dtype.kind == "f" and float2float32 and dtype.itemsize > 4:
             found[name] = np.dtype(np.float32)
-        elif obj2cat and (dtype == object or str(dtype) in ("str", "string")):
+        elif obj2cat and (str(dtype) in ("object", "str", "string")):
             found[name] = "category"
     return found

@@ -43,7 +43,7 @@ class TabularDataLoaders(DataLoaders):
         which batch norm could not learn from.
         """
         n_train = len(table.dataset.splits[0])
-        drop_last = drop_last or (bs or 64) > 1 and n_train % (bs or 64) == 1 and n_train > 1
+        drop_last = drop_last or ((bs or 64) > 1 and n_train % (bs or 64) == 1 and n_train > 1)
         device = device if device is not None else table.device
         settings = {"drop_last": drop_last, "device": device, "path": path, **options}
         dls = cls.from_datasets(table.dataset, bs if bs is not None else 64, val_bs, **settings)
@@ -86,7 +86,8 @@ class TabularDataLoaders(DataLoaders):
             rest = frame[[name for name in frame.columns if name not in targets]]
             conts, cats = cont_cat_split(rest, max_card=20)
             cont_names, cat_names = conts, cats
-            print(f"Categories: {', '.join(map(str, cats)) or 'none'}. Numbers: {', '.join(map(str, conts)) or 'none'}.")
+            told = [", ".join(map(str, names)) or "none" for names in (cats, conts)]
+            print(f"Categories: {told[0]}. Numbers: {told[1]}.")
         if splits is None:
             splitter = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
             splits = splitter(range(len(frame)))
@@ -106,6 +107,12 @@ class TabularDataLoaders(DataLoaders):
             TableError: the file cannot be read as a table; with the line and what to do.
         """
         return cls.from_df(read_csv(csv, skipinitialspace=skipinitialspace), path, **options)
+
+    def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> pd.DataFrame:
+        """Return (a notebook draws it) rows of a training batch, decoded."""
+        table = super().show_batch(b, max_n, unique, **options)
+        targets = [name for name in table.columns if not isinstance(name, str)]
+        return table.rename(columns=dict(zip(targets, self.train_ds.reader.y_names, strict=False)))
 
     @property
     def classes(self) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""Rows as tensors: after reading it you know why a batch of a table costs one index a column group, and no Python a row.
+"""Rows as tensors: after reading it you know why a batch of a table costs one index a column group, and no Python.
 
 Processes run once, over whole columns, when the data set is made; what is left are three tensors, and a batch is a
 selection of their rows.

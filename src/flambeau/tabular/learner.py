@@ -1,4 +1,4 @@
-"""The learner of tables: after reading it you know how loaders become a net, and what else its embeddings are good for."""
+"""The learner of tables: after reading it you know how loaders become a net, and what its embeddings are good for."""
 
 from __future__ import annotations
 

@@ -227,9 +227,7 @@ class Dummies(TabularProc):
 
     order = 3
 
-    def __init__(
-        self, names: Sequence[Any] | None = None, levels: Mapping[Any, Sequence[Any]] | None = None
-    ) -> None:
+    def __init__(self, names: Sequence[Any] | None = None, levels: Mapping[Any, Sequence[Any]] | None = None) -> None:
         super().__init__()
         self.names = None if names is None else list(names)
         self.levels: dict[Any, list[Any]] = {name: list(found) for name, found in (levels or {}).items()}
@@ -242,7 +240,7 @@ class Dummies(TabularProc):
         """
         known = next((proc.levels for proc in procs if isinstance(proc, Categorify)), None)
         if known is None:
-            raise ArgumentError("Dummies needs Categorify before it: procs=[Categorify, FillMissing, Normalize, Dummies].")
+            raise ArgumentError("Dummies needs Categorify too: procs=[Categorify, FillMissing, Normalize, Dummies].")
         for name in table.cat_names if self.names is None else self.names:
             if name not in known:
                 raise unknown_name("category to make dummy columns of", name, map(str, known))

@@ -12,6 +12,7 @@ Letters: b rows, k members, d width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class TabM(nn.Module):
         self.numbers = PiecewiseLinear(n_cont, n_bins, d_number, edges) if n_cont else None
         widths = [sum(size for _, size in emb_szs) + n_cont * d_number, *layers]
         blocks: list[nn.Module] = []
-        for place, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for place, (n_in, n_out) in enumerate(pairwise(widths)):
             blocks += [MemberLinear(n_in, n_out, k, signs=place == 0), nn.ReLU(), nn.Dropout(p)]
         self.layers = nn.Sequential(*blocks)
         self.heads = MemberHeads(widths[-1], out_sz, k)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from flambeau.data.dataset import checked_splits
+from flambeau.data.dataset import Datasets, checked_splits
 from flambeau.data.labels import CategoryMap
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError
@@ -71,7 +71,8 @@ class TabularPandas:
             raise EmptyError(f"The training half of the split is empty ({len(frame)} rows in all).")
         self._dataset: TableDataset | None = None
         self._items: pd.DataFrame | None = None
-        self._pending: Any = None
+        self._pending: Any = None  # a new frame, and the data set whose processes it will go through
+        self._source: TableDataset | None = None
         self._target_line = ""
         if do_setup:
             self.setup()
@@ -99,7 +100,8 @@ class TabularPandas:
         return self._dataset
 
     @classmethod
-    def _of(cls, dataset: TableDataset, like: TabularPandas) -> TabularPandas:
+    def _of(cls, dataset: Datasets, like: TabularPandas) -> TabularPandas:
+        assert isinstance(dataset, TableDataset)
         made = object.__new__(cls)
         made.__dict__.update(like.__dict__)
         made._dataset, made._items, made._pending = dataset, None, None
@@ -131,7 +133,7 @@ class TabularPandas:
 
     def process(self) -> None:
         """Encode a table made by `new`; one that is encoded already stays as it is."""
-        if self._dataset is None and self._pending is not None:
+        if self._dataset is None and self._source is not None:
             has_targets = bool(self.reader.y_names) and set(self.reader.y_names) <= set(self._pending.columns)
             self._dataset = self._source.with_items(self._pending, None if has_targets else 2)
 

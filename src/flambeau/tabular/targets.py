@@ -142,8 +142,8 @@ def encode_target(frame: Any, names: Sequence[Any], transform: Transform, splits
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
             raise LabelError(
-                f"The target {name!r} holds {values[wrong[0]]} at row {frame.index[wrong[0]]} ({len(wrong)} such rows). "
-                "Drop such rows."
+                f"The target {name!r} holds {values[wrong[0]]} at row {frame.index[wrong[0]]} ({len(wrong)} such "
+                "rows). Drop such rows."
             )
         columns.append(values.astype(np.float32))
     return torch.from_numpy(np.stack(columns, 1))
