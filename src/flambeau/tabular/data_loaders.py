@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import IndexSplitter, RandomSplitter
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.lists import listify
@@ -18,6 +20,23 @@ from flambeau.tabular.tabular_pandas import TabularPandas, read_csv
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class TableLoader(DataLoader):
+    """A loader of rows: in training a lone last row joins the batch before it, for batch norm cannot learn from one."""
+
+    def n_steps(self, n_processes: int = 1) -> int:
+        """Return how many steps an epoch has."""
+        size = self.bs * n_processes
+        joins = self.training and not self.drop_last and size > 1 and self.n > size and self.n % size == 1
+        return self.n // size if joins else super().n_steps(n_processes)
+
+    def index_batches(self, n_processes: int = 1) -> Iterator[list[int]]:
+        """Return the rows of each batch of the coming epoch; of several batches where `n_processes` make a step."""
+        n_steps, size, places = self.n_steps(n_processes), self.bs * n_processes, list(self.get_idxs())
+        for step in range(n_steps):
+            is_last = step == n_steps - 1 and not self.drop_last
+            yield places[step * size : None if is_last else (step + 1) * size]
 
 
 class TabularDataLoaders(DataLoaders):
@@ -39,13 +58,10 @@ class TabularDataLoaders(DataLoaders):
     ) -> TabularDataLoaders:
         """Return loaders of both halves of a table; `bs` None means 64.
 
-        `options` are further settings of `DataLoader`. A last, smaller batch is kept unless it holds a single row,
-        which batch norm could not learn from.
+        `options` are further settings of `DataLoader`.
         """
-        n_train = len(table.dataset.splits[0])
-        drop_last = drop_last or ((bs or 64) > 1 and n_train % (bs or 64) == 1 and n_train > 1)
         device = device if device is not None else table.device
-        settings = {"drop_last": drop_last, "device": device, "path": path, **options}
+        settings = {"drop_last": drop_last, "device": device, "path": path, "dl_type": TableLoader, **options}
         dls = cls.from_datasets(table.dataset, bs if bs is not None else 64, val_bs, **settings)
         assert isinstance(dls, TabularDataLoaders)
         dls.table = table

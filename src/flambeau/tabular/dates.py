@@ -72,7 +72,7 @@ def add_datepart(
             weeks = dates.dt.isocalendar().week
             made[prefix + part] = weeks.astype("float64") if weeks.isna().any() else weeks.astype(np.int64)
         else:
-            made[prefix + part] = getattr(dates.dt, part.lower())
+            made[prefix + part] = getattr(dates.dt, part.lower().replace("dayof", "day_of_"))
     naive = dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
     seconds = naive.to_numpy(dtype="datetime64[s]").astype(np.int64)
     made[prefix + "Elapsed"] = np.where(dates.isna(), np.nan, seconds) if dates.isna().any() else seconds

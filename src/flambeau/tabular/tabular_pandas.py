@@ -316,6 +316,17 @@ def _made(proc: Any) -> Transform:
     return deepcopy(made)
 
 
+def _first_odd_line(csv: str | AnyPath) -> str:
+    """Return which line of a plain file is no UTF-8."""
+    with open(csv, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"line {number}: {error.reason}"
+    return "it is compressed"
+
+
 def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
     """Return the table of a CSV file, `options` being those of `pandas.read_csv`.
 
@@ -327,10 +338,8 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
     try:
         frame = pd.read_csv(csv, **options)
     except UnicodeDecodeError as error:
-        with open(csv, "rb") as file:
-            line = file.read()[: error.start].count(b"\n") + 1
         raise TableError(
-            f"{csv} is no UTF-8 (line {line}: {error.reason}). Pass encoding='latin-1', or the encoding that it has."
+            f"{csv} is no UTF-8 ({_first_odd_line(csv)}). Pass encoding='latin-1', or the encoding that it has."
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(
