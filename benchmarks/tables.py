@@ -140,7 +140,9 @@ def main() -> None:
     def bare_row() -> Tensor:
         return model(cats[5:6], conts[5:6]).softmax(1)
 
-    compare("one row (flambeau from words)", "under 5 ms", repeats=50, bare=bare_row, flambeau=lambda: learn.predict(row))
+    compare(
+        "one row (flambeau from words)", "under 5 ms", repeats=50, bare=bare_row, flambeau=lambda: learn.predict(row)
+    )
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ PROCS = [Categorify, FillMissing, Normalize]
 
 
 def people(n: int = 12) -> pd.DataFrame:
-    """Return people whose answer is "yes" where they are over 30."""
+    """Return people whose answer is "yes" in the older half (over 30 of twelve people)."""
     ages = [20.0 + 2 * place for place in range(n)]
     return pd.DataFrame(
         {
             "age": [None if place == 3 else age for place, age in enumerate(ages)],
             "height": [150 + place for place in range(n)],
             "city": ["Lyon", "Bern", "Oslo"] * (n // 3),
-            "answer": ["yes" if age > 30 else "no" for age in ages],
+            "answer": ["yes" if age > 18 + n else "no" for age in ages],
         }
     )
 

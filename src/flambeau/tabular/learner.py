@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.kinds import Category, MultiCategory
+from flambeau.data.kinds import Category, MultiCategory, Number
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.optimizers import Adam
 from flambeau.tabular.dataset import TableDataset
-from flambeau.tabular.models import USUAL_LAYERS, TabularModel, get_emb_sz, tabular_config
-from flambeau.tabular.tabm import MembersApart, TabM, quantile_edges
+from flambeau.tabular.models import USUAL_LAYERS, TabularModel, TargetScale, get_emb_sz, tabular_config
+from flambeau.tabular.tabm import USUAL_WIDTHS, MembersApart, TabM, quantile_edges
 from flambeau.train.learner import Learner, Moms, all_in_one
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def tabular_learner(
     """Return a learner of a table: `model="plain"` is fastai's net, "tabm" an ensemble in one net, usually stronger.
 
     Args:
-        layers: the widths between inputs and outputs: [200, 100], of TabM [256, 256].
+        layers: the widths between inputs and outputs: [200, 100], of TabM [128, 128].
         emb_szs: vector sizes by column, or (levels, size) of every category; None: by `emb_sz_rule`.
         config: `tabular_config(...)` of the plain net; settings of `TabM` (p, k, n_bins, d_number) for that.
         n_out: how many outputs; None: as the target asks.
@@ -133,15 +133,18 @@ def tabular_learner(
         settings["y_range"] = y_range
     n_cont = len(dataset.cont_names)
     made: TabularModel | TabM
+    scale = None if settings.get("y_range") is not None else _scale(dataset, n_out)
     with nullcontext() if seed is None else no_random(seed):
         if model == "plain":
             _check_settings(settings, tabular_config())
-            made = TabularModel(sizes, n_cont, n_out, layers if layers is not None else USUAL_LAYERS, **settings)
+            made = TabularModel(
+                sizes, n_cont, n_out, layers if layers is not None else USUAL_LAYERS, scale=scale, **settings
+            )
         else:
             _check_settings(settings, dict.fromkeys(("p", "k", "n_bins", "d_number", "y_range")))
             edges = quantile_edges(dataset.tensors[1], settings.get("n_bins", 32)) if n_cont else None
             made = TabM(
-                sizes, n_cont, n_out, layers if layers is not None else (256, 256), edges=edges,
+                sizes, n_cont, n_out, layers if layers is not None else USUAL_WIDTHS, edges=edges, scale=scale,
                 average=_average(dataset), **settings,
             )  # fmt: skip
     own: list[Any] = [MembersApart()] if model == "tabm" else []
@@ -158,6 +161,14 @@ def _check_settings(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for name in given:
         if name not in known:
             raise unknown_name("setting of the model", name, known)
+
+
+def _scale(dataset: TableDataset, n_out: int) -> TargetScale | None:
+    """Return the scale of a target of numbers, None where the outputs are something else."""
+    of_numbers = len(dataset.kinds) > 2 and isinstance(dataset.kinds[2], Number)
+    if not of_numbers or dataset.tensors[2].shape[1] != n_out:
+        return None
+    return TargetScale.of(dataset.tensors[2])
 
 
 def _average(dataset: TableDataset) -> str:

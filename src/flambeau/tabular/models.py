@@ -59,6 +59,36 @@ def tabular_config(
     }  # fmt: skip
 
 
+class TargetScale(nn.Module):
+    """Bring outputs to the scale of the target: times its deviation, plus its mean, both of the training rows.
+
+    A net whose outputs begin near 0 would need thousands of steps to reach prices of 200,000.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+
+    @classmethod
+    def of(cls, targets: Tensor) -> TargetScale:
+        """Return the scale of targets `(rows, columns)`; a constant one has deviation 1."""
+        deviation = targets.std(0, correction=0)
+        return cls(targets.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+
+    @classmethod
+    def blank(cls, n_columns: int) -> TargetScale:
+        """Return the scale that changes nothing."""
+        return cls(torch.zeros(n_columns), torch.ones(n_columns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs in the target's scale."""
+        return x * self.std + self.mean
+
+
 class TabularModel(nn.Module):
     """Embeddings and normalised numbers through linear layers: `(n, categories) int64, (n, numbers) -> (n, out_sz)`.
 
@@ -70,6 +100,7 @@ class TabularModel(nn.Module):
         y_range: squeeze the outputs between two numbers.
         use_bn, bn_final, bn_cont: batch norm after the layers, of the output, of the numbers.
         lin_first: linear, activation, batch norm, dropout in this order; else batch norm and dropout come first.
+        scale: brings the outputs to the scale of the target.
     """
 
     def __init__(
@@ -86,6 +117,7 @@ class TabularModel(nn.Module):
         bn_cont: bool = True,
         act_cls: type[nn.Module] = nn.ReLU,
         lin_first: bool = True,
+        scale: TargetScale | None = None,
     ) -> None:
         super().__init__()
         drops = [0.0 if ps is None else ps] * len(layers) if ps is None or isinstance(ps, float | int) else list(ps)
@@ -103,6 +135,8 @@ class TabularModel(nn.Module):
             blocks.append(LinBnDrop(n_in, n_out, use_bn and (not last or bn_final), p, act, lin_first))
         if y_range is not None:
             blocks.append(SigmoidRange(*y_range))
+        if scale is not None:
+            blocks.append(scale)
         self.layers = nn.Sequential(*blocks)
         self.settings = {
             "model": "tabular",
@@ -118,6 +152,7 @@ class TabularModel(nn.Module):
             "bn_cont": bn_cont,
             "act_cls": act_cls.__name__,
             "lin_first": lin_first,
+            "scaled": scale is not None,
         }
 
     def _embeds(self) -> list[nn.Embedding]:
@@ -153,10 +188,13 @@ def build_tabular_model(settings: Mapping[str, Any]) -> TabularModel:
     Raises:
         UnknownNameError: the activation is none that flambeau knows.
     """
-    options = {name: value for name, value in settings.items() if name not in ("model", "head", "act_cls")}
+    options = {name: value for name, value in settings.items() if name not in ("model", "head", "act_cls", "scaled")}
     if settings["act_cls"] not in ACTIVATIONS:
         raise unknown_name("activation", settings["act_cls"], ACTIVATIONS)
     y_range = (settings.get("head") or {}).get("y_range")
     return TabularModel(
-        **options, y_range=None if y_range is None else tuple(y_range), act_cls=ACTIVATIONS[settings["act_cls"]]
+        **options,
+        y_range=None if y_range is None else tuple(y_range),
+        act_cls=ACTIVATIONS[settings["act_cls"]],
+        scale=TargetScale.blank(settings["out_sz"]) if settings.get("scaled") else None,
     )

@@ -1,4 +1,4 @@
-"""TabM: after reading it you know how one net answers as thirty-two, and why that beats one net on tables.
+"""TabM: after reading it you know how one net answers as several, and why that beats one net on tables.
 
 An ensemble of k nets is stronger than one, but costs k nets. Here the members share the large matrix of each layer and
 own only two vectors and a bias: member i computes `s_i * (W (r_i * x)) + b_i` (BatchEnsemble, Wen 2020). All of them
@@ -21,10 +21,13 @@ from torch.nn import functional as F
 
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.layers import Embedding, SigmoidRange
-from flambeau.tabular.models import require_widths
+from flambeau.tabular.models import TargetScale, require_widths
 from flambeau.train.callback import Callback
 
-N_MEMBERS = 32  # the paper's k
+# The paper has 32 members of width 512. On Adult and California housing, with equal epochs, 8 of width 128 were as
+# accurate as 32 of width 256 or better, in a tenth of the time.
+N_MEMBERS = 8
+USUAL_WIDTHS = (128, 128)
 AVERAGES = ("classes", "labels", "numbers")
 
 
@@ -113,7 +116,7 @@ class TabM(nn.Module):
         emb_szs: Sequence[tuple[int, int]],
         n_cont: int,
         out_sz: int,
-        layers: Sequence[int] = (256, 256),
+        layers: Sequence[int] = USUAL_WIDTHS,
         p: float = 0.1,
         k: int = N_MEMBERS,
         n_bins: int = 32,
@@ -121,6 +124,7 @@ class TabM(nn.Module):
         average: str = "numbers",
         y_range: tuple[float, float] | None = None,
         edges: Tensor | None = None,
+        scale: TargetScale | None = None,
     ) -> None:
         super().__init__()
         if average not in AVERAGES:
@@ -135,7 +139,7 @@ class TabM(nn.Module):
             blocks += [MemberLinear(n_in, n_out, k, signs=place == 0), nn.ReLU(), nn.Dropout(p)]
         self.layers = nn.Sequential(*blocks)
         self.heads = MemberHeads(widths[-1], out_sz, k)
-        self.squeeze = SigmoidRange(*y_range) if y_range is not None else None
+        self.squeeze = SigmoidRange(*y_range) if y_range is not None else scale
         self.settings = {
             "model": "tabm",
             "emb_szs": [[int(n), int(size)] for n, size in emb_szs],
@@ -148,6 +152,7 @@ class TabM(nn.Module):
             "d_number": d_number,
             "average": average,
             "head": {"y_range": None if y_range is None else list(y_range)},
+            "scaled": scale is not None,
         }
 
     def forward(self, x_cat: Tensor, x_cont: Tensor) -> Tensor:
@@ -191,6 +196,7 @@ class MembersApart(Callback):
 
 def build_tabm(settings: Mapping[str, Any]) -> TabM:
     """Build the ensemble that `settings` describe, with random weights."""
-    options = {name: value for name, value in settings.items() if name not in ("model", "head")}
+    options = {name: value for name, value in settings.items() if name not in ("model", "head", "scaled")}
     y_range = (settings.get("head") or {}).get("y_range")
-    return TabM(**options, y_range=None if y_range is None else tuple(y_range))
+    scale = TargetScale.blank(settings["out_sz"]) if settings.get("scaled") else None
+    return TabM(**options, y_range=None if y_range is None else tuple(y_range), scale=scale)
