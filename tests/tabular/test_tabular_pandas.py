@@ -166,6 +166,16 @@ def test_one_row_is_a_table_too() -> None:
         dls.test_dl(people().head(0))
 
 
+def test_batches_of_one_row_are_refused_and_a_lone_last_row_joins_its_neighbours() -> None:
+    with pytest.raises(ArgumentError, match="bs=1 is too few"):
+        cleaned().dataloaders(1)
+    with pytest.raises(ArgumentError, match="one training row"):
+        cleaned(y="height", cont_names=["age"], splits=[[0], [1]]).dataloaders()
+    train = cleaned(splits=[list(range(9)), [9, 10, 11]]).dataloaders(4, device="cpu").train
+    assert [batch.n_items for batch in train] == [4, 5]
+    assert len(train) == 2
+
+
 def test_a_file_is_read_and_its_columns_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     people(60).to_csv(tmp_path / "people.csv", index=False)
     dls = TabularDataLoaders.from_csv(tmp_path / "people.csv", y_names="answer", seed=1, device="cpu")

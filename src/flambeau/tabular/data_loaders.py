@@ -59,7 +59,14 @@ class TabularDataLoaders(DataLoaders):
         """Return loaders of both halves of a table; `bs` None means 64.
 
         `options` are further settings of `DataLoader`.
+
+        Raises:
+            ArgumentError: batches would hold a single row.
         """
+        n_train = len(table.dataset.splits[0])
+        if min(n_train, bs or 2) < 2:
+            what = f"bs={bs}" if n_train > 1 else "one training row"
+            raise ArgumentError(f"A net with batch norm learns from batches of at least 2 rows; {what} is too few.")
         device = device if device is not None else table.device
         settings = {"drop_last": drop_last, "device": device, "path": path, "dl_type": TableLoader, **options}
         dls = cls.from_datasets(table.dataset, bs if bs is not None else 64, val_bs, **settings)
