@@ -117,6 +117,30 @@ def train_vision(
     )  # fmt: skip
 
 
+@train.command("table")
+@told_plainly
+def train_table(
+    file: Annotated[Path, typer.Argument(help="A CSV file with a line of column names.")],
+    target: Annotated[list[str], typer.Option(help="The column to predict; may be given several times.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-table"),
+    ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out, such as a number of rows.")] = None,
+    model: Annotated[str, typer.Option(help="plain, or tabm: an ensemble in one net, stronger and slower.")] = "plain",
+    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the rows.")] = 5,
+    bs: Annotated[int, typer.Option(min=2, help="Rows a batch.")] = 64,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-2,
+    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share of rows that validate.")] = 0.2,
+    sep: Annotated[str, typer.Option(help="What separates the columns.")] = ",",
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+) -> None:
+    """Train on the rows of a CSV file, and write an export, a report and the history."""
+    from flambeau.cli.train_table import run_train_table
+
+    run_train_table(
+        file, out, target=target, ignore=ignore or [], model=model, epochs=epochs, bs=bs, lr=lr, valid_pct=valid_pct,
+        sep=sep, seed=seed,
+    )  # fmt: skip
+
+
 @app.command()
 @told_plainly
 def tune(
@@ -147,7 +171,7 @@ def tune(
 @told_plainly
 def predict(
     export: Annotated[Path, typer.Argument(help="A file written by learn.export or by flambeau train.")],
-    files: Annotated[list[Path], typer.Argument(help="Files, or folders of files, to predict.")],
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders of files; CSV files for tables.")],
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
 ) -> None:

@@ -17,6 +17,7 @@ SOME_FAILED = 1
 def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
     from flambeau.cli.outputs import require_file_to_write
+    from flambeau.cli.predict_table import is_of_tables, run_predict_table
     from flambeau.data.getters import get_image_files
     from flambeau.foundation.paths import atomic_write
     from flambeau.train.predictor import Predictor
@@ -26,6 +27,8 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
     predictor = Predictor(export)
     if not any(file.exists() for file in files):
         raise ArgumentError(f"There is no file {files[0]}.")
+    if is_of_tables(predictor):
+        return run_predict_table(predictor, files, csv)
     wanted: list[Path] = []
     for file in files:
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]

@@ -72,7 +72,7 @@ class Datasets:
     @classmethod
     def template(cls, pipelines: Sequence[Pipeline], kinds: Sequence[Kind], n_inp: int, c: int) -> Datasets:
         """Return a data set without items, only to make others from (`with_items`): what an export gives back."""
-        made = object.__new__(Datasets)
+        made = object.__new__(cls)
         made.source, made.indices, made.splits, made.split_idx, made._items = [], [], [[], []], 1, None
         made.pipelines, made.n_inp = list(pipelines), n_inp
         made._kinds, made._c = list(kinds), c

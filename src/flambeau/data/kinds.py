@@ -42,6 +42,10 @@ class Kind(ABC):
         """Return `value` as a person would write it (a label instead of its index)."""
         return value
 
+    def cells(self, value: Any) -> dict[str, str] | None:
+        """Return `value` as several cells of a table by their column, or None where it is one cell."""
+        return None
+
     def to_pixels(self, value: Any, size: tuple[float, float] | None) -> Any:
         """Return places on a picture of `size` (width, height) in its pixels; other values stay as they are."""
         return value

@@ -114,12 +114,10 @@ def show_results(
     n = len(inputs)
     targets, predictions, notes = targets[:n], predictions[:n], notes[:n] if notes is not None else [""] * n
     if not any(kind.draws for kind in input_kinds):
-        table = as_table([(*x, *y, *p) for x, y, p in zip(inputs, targets, predictions, strict=True)],
-                         [*input_kinds, *target_kinds, *target_kinds])
         names = [f"input {i + 1}" for i in range(len(input_kinds))]
         names += [f"{role}" for role in ("actual", "predicted") for _ in target_kinds]
-        table.columns = names
-        return table
+        samples = [(*x, *y, *p) for x, y, p in zip(inputs, targets, predictions, strict=True)]
+        return as_table(samples, [*input_kinds, *target_kinds, *target_kinds], names)
     drawn = any(kind.draws or kind.overlays for kind in target_kinds)
     n_wide = 2 * pictures_side_by_side([*input_kinds, *target_kinds]) if drawn else pictures_side_by_side(input_kinds)
     axes = grid(len(inputs), nrows, ncols, figsize, n_wide)
@@ -143,9 +141,21 @@ def show_results(
     return Drawing(figure)  # type: ignore[arg-type]
 
 
-def as_table(samples: Sequence[Sequence[Any]], kinds: Sequence[Kind]) -> pd.DataFrame:
-    """Return samples as a data frame of words, a row a sample."""
+def as_table(
+    samples: Sequence[Sequence[Any]], kinds: Sequence[Kind], names: Sequence[Any] | None = None
+) -> pd.DataFrame:
+    """Return samples as a data frame of words, a row a sample; a value that is a row of cells fills several columns."""
     import pandas as pd
 
     kinds = list(kinds) or [Plain()] * len(samples[0])
-    return pd.DataFrame([[kind.text(value) for value, kind in zip(s, kinds, strict=False)] for s in samples])
+    names = list(range(len(kinds))) if names is None else list(names)
+    columns: list[Any] = []
+    rows = []
+    for sample in samples:
+        row, columns = [], []
+        for value, kind, name in zip(sample, kinds, names, strict=False):
+            cells = kind.cells(value)
+            columns += [name] if cells is None else list(cells)
+            row += [kind.text(value)] if cells is None else list(cells.values())
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns or None)

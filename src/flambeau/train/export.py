@@ -29,7 +29,9 @@ from flambeau.train.answers import in_part, n_classes_of, n_outputs_of, odd_outp
 from flambeau.train.checkpoint import load_state, read_tensors, write_tensors
 from flambeau.train.recipe import (
     check_numbers,
+    datasets_class,
     describe_column,
+    describe_datasets,
     describe_loss,
     describe_model,
     describe_part,
@@ -113,6 +115,7 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
         "kinds": [describe_part(kind) for kind in kinds],
         "n_inp": learn.dls.n_inp,
         "c": learn.dls.c,
+        "dataset": describe_datasets(dataset),
         "bs": loader.bs,
         "item_tfms": [describe_part(transform) for transform in loader.after_item],
         "batch_tfms": [describe_part(transform) for transform in loader.after_batch],
@@ -262,7 +265,7 @@ def _build(
         if not 1 <= n_inp <= len(columns) or len(kinds) != len(columns) or not all(isinstance(k, Kind) for k in kinds):
             raise ValueError(f"{n_inp} inputs of {len(columns)} columns and {len(kinds)} kinds")
         loader = DataLoader(
-            Datasets.template(columns, kinds, n_inp, int(header["c"])),
+            datasets_class(header.get("dataset")).template(columns, kinds, n_inp, int(header["c"])),
             int(header["bs"]),
             after_item=[rebuild_part(recipe, given) for recipe in header["item_tfms"]],
             after_batch=[rebuild_part(recipe, given) for recipe in header["batch_tfms"]],

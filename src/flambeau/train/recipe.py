@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flambeau.data.dataset import Getter, LostGetter
+from flambeau.data.dataset import Datasets, Getter, LostGetter
 from flambeau.data.kinds import Kind
 from flambeau.data.labels import ColReader
 from flambeau.data.transform import Transform, as_transform
@@ -35,6 +35,8 @@ Recipe = dict[str, Any]
 MODEL_BUILDERS = {
     "vision": "flambeau.vision.models:build_vision_model",
     "xresnet": "flambeau.vision.models:build_vision_model",
+    "tabular": "flambeau.tabular.models:build_tabular_model",
+    "tabm": "flambeau.tabular.tabm:build_tabm",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
@@ -197,6 +199,24 @@ def _rebuild_getter(recipe: Mapping[str, Any]) -> Getter:
     if not all(isinstance(text, str) for text in texts) or "://" in texts[0] or texts[0][:2] in ELSEWHERE:
         raise ExportError(f"The export reads pictures from {texts[0]!r:.100}, which is no folder of this machine.")
     return Getter(ColReader(reader["cols"], texts[0], texts[1], reader["label_delim"]), role)
+
+
+def describe_datasets(datasets: Datasets) -> str | None:
+    """Return the place of a class of data sets that makes its batches in its own way, None for the usual one."""
+    cls = type(datasets)
+    return f"{cls.__module__}:{cls.__name__}" if _is_ours(cls) and hasattr(cls, "batch") else None
+
+
+def datasets_class(place: Any) -> type[Datasets]:
+    """Return the class of data sets that an export names.
+
+    Raises:
+        ExportError: it names something else.
+    """
+    found = Datasets if place is None else _resolve(place)
+    if not isinstance(found, type) or not issubclass(found, Datasets):
+        raise ExportError(f"The export names {place!r}, which is no class of data sets; nothing of it was run.")
+    return found
 
 
 def describe_model(model: nn.Module) -> Recipe:

@@ -1,0 +1,1 @@
+"""Tables: columns in memory, processes that clean them, nets with embeddings, and small models from scratch."""

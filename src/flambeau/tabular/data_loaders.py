@@ -1,0 +1,159 @@
+"""Loaders of a table: after reading it you know how a frame or a CSV file becomes batches in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path as AnyPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.loaders import DataLoader
+from flambeau.data.splitters import IndexSplitter, RandomSplitter
+from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.lists import listify
+from flambeau.tabular.columns import cont_cat_split
+from flambeau.tabular.procs import Categorify, FillMissing, Normalize
+from flambeau.tabular.table import as_frame
+from flambeau.tabular.tabular_pandas import TabularPandas, read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TableLoader(DataLoader):
+    """A loader of rows: in training a lone last row joins the batch before it, for batch norm cannot learn from one."""
+
+    def n_steps(self, n_processes: int = 1) -> int:
+        """Return how many steps an epoch has."""
+        size = self.bs * n_processes
+        joins = self.training and not self.drop_last and size > 1 and self.n > size and self.n % size == 1
+        return self.n // size if joins else super().n_steps(n_processes)
+
+    def index_batches(self, n_processes: int = 1) -> Iterator[list[int]]:
+        """Return the rows of each batch of the coming epoch; of several batches where `n_processes` make a step."""
+        n_steps, size, places = self.n_steps(n_processes), self.bs * n_processes, list(self.get_idxs())
+        for step in range(n_steps):
+            is_last = step == n_steps - 1 and not self.drop_last
+            yield places[step * size : None if is_last else (step + 1) * size]
+
+
+class TabularDataLoaders(DataLoaders):
+    """Loaders of the rows of a table; each row comes exactly once an epoch."""
+
+    table: TabularPandas | None = None
+
+    @classmethod
+    def from_table(
+        cls,
+        table: TabularPandas,
+        bs: int | None = None,
+        val_bs: int | None = None,
+        *,
+        path: str | AnyPath = ".",
+        device: torch.device | str | None = None,
+        drop_last: bool = False,
+        **options: Any,
+    ) -> TabularDataLoaders:
+        """Return loaders of both halves of a table; `bs` None means 64.
+
+        `options` are further settings of `DataLoader`.
+
+        Raises:
+            ArgumentError: batches would hold a single row.
+        """
+        n_train = len(table.dataset.splits[0])
+        if min(n_train, bs or 2) < 2:
+            what = f"bs={bs}" if n_train > 1 else "one training row"
+            raise ArgumentError(f"A net with batch norm learns from batches of at least 2 rows; {what} is too few.")
+        device = device if device is not None else table.device
+        settings = {"drop_last": drop_last, "device": device, "path": path, "dl_type": TableLoader, **options}
+        dls = cls.from_datasets(table.dataset, bs if bs is not None else 64, val_bs, **settings)
+        assert isinstance(dls, TabularDataLoaders)
+        dls.table = table
+        return dls
+
+    @classmethod
+    def from_df(
+        cls,
+        df: Any,
+        path: str | AnyPath = ".",
+        procs: Any = None,
+        cat_names: Any = None,
+        cont_names: Any = None,
+        y_names: Any = None,
+        y_block: Any = None,
+        valid_idx: Any = None,
+        bs: int | None = None,
+        val_bs: int | None = None,
+        *,
+        splits: Any = None,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        **options: Any,
+    ) -> TabularDataLoaders:
+        """Return loaders of a pandas, polars or Arrow table, which stays as it is.
+
+        Without `procs` they are Categorify, FillMissing and Normalize. Without `cat_names` and `cont_names` all
+        columns but the target are used, sorted by `cont_cat_split`; a printed line tells how. `y_names` None is the
+        last column. The rows at `valid_idx` validate, or `splits`, or `valid_pct` of them at random (`seed`).
+
+        Raises:
+            TableError, LabelError, EmptyError: see `TabularPandas`.
+        """
+        frame = as_frame(df)
+        targets = listify(y_names) if y_names is not None else [frame.columns[-1]]
+        if cat_names is None and cont_names is None:
+            rest = frame[[name for name in frame.columns if name not in targets]]
+            conts, cats = cont_cat_split(rest, max_card=20)
+            cont_names, cat_names = conts, cats
+            told = [", ".join(map(str, names)) or "none" for names in (cats, conts)]
+            print(f"Categories: {told[0]}. Numbers: {told[1]}.")
+        if splits is None:
+            splitter = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
+            splits = splitter(range(len(frame)))
+        elif valid_idx is not None:
+            raise ArgumentError("Give either valid_idx or splits, not both.")
+        procs = [Categorify, FillMissing, Normalize] if procs is None else procs
+        table = TabularPandas(frame, procs, cat_names, cont_names, targets, y_block, splits, device=device)
+        return cls.from_table(table, bs, val_bs, path=path, seed=seed, **options)
+
+    @classmethod
+    def from_csv(
+        cls, csv: str | AnyPath, path: str | AnyPath = ".", skipinitialspace: bool = True, **options: Any
+    ) -> TabularDataLoaders:
+        """Return loaders of a CSV file; `options` are those of `from_df`.
+
+        Raises:
+            TableError: the file cannot be read as a table; with the line and what to do.
+        """
+        return cls.from_df(read_csv(csv, skipinitialspace=skipinitialspace), path, **options)
+
+    def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> pd.DataFrame:
+        """Return (a notebook draws it) rows of a training batch, decoded."""
+        table = super().show_batch(b, max_n, unique, **options)
+        targets = [name for name in table.columns if not isinstance(name, str)]
+        return table.rename(columns=dict(zip(targets, self.train_ds.reader.y_names, strict=False)))
+
+    @property
+    def classes(self) -> dict[Any, Any]:
+        """The levels of each category."""
+        return {} if self.table is None else self.table.classes
+
+    @property
+    def cat_names(self) -> list[Any]:
+        """The categories, those that processes added included."""
+        return self.train_ds.cat_names
+
+    @property
+    def cont_names(self) -> list[Any]:
+        """The numbers, those that processes added included."""
+        return self.train_ds.cont_names
+
+    @property
+    def xs(self) -> pd.DataFrame:
+        """The encoded training inputs."""
+        assert self.table is not None
+        return self.table.train.xs
