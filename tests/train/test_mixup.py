@@ -214,11 +214,12 @@ def test_the_state_goes_round() -> None:
     assert cb.seed == 12
 
 
-def test_the_loaders_own_batch_is_not_painted_over() -> None:
+@pytest.mark.parametrize("mixer", [CutMix, MixUp])
+def test_the_loaders_own_batch_is_not_painted_over(mixer: Any) -> None:
     batches = [(PICTURES[:8].clone(), CLASSES[:8])]
     learn = Learner(DataLoaders(batches, device="cpu"), nn.Sequential(nn.Flatten(), nn.Linear(48, 3)), F.cross_entropy)
     with learn.no_logging():
-        learn.fit(2, 0.01, cbs=[CutMix(), MixUp()])
+        learn.fit(2, 0.01, cbs=mixer())
     assert torch.equal(batches[0][0], PICTURES[:8])
 
 
