@@ -140,7 +140,7 @@ def test_several_processes_are_refused_before_the_first_batch() -> None:
 
     learn = hungry_learner(limit=64, bs=4)
     learn.add_cbs(Together(SimpleNamespace(process_index=0, num_processes=2)))
-    with pytest.raises(ArgumentError, match="several processes train together.*one process.*bs="):
+    with pytest.raises(ArgumentError, match=r"several processes train together.*one process.*bs="):
         learn.fit(1, 0.1, cbs=AutoBatchSize())
 
 

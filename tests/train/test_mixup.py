@@ -74,7 +74,7 @@ def test_each_picture_is_blended_with_another_and_keeps_at_least_half() -> None:
 
 
 def test_two_that_mix_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="MixUp and CutMix would mix each batch twice.* Choose one"):
+    with pytest.raises(ArgumentError, match=r"MixUp and CutMix would mix each batch twice.* Choose one"):
         mixing_learner(cbs=MixUp()).fit(1, 0.01, cbs=CutMix())
 
 

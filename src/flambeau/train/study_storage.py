@@ -18,7 +18,7 @@ from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.paths import Path
 
 if TYPE_CHECKING:
-    from optuna.storages.journal import BaseJournalFileLock
+    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -96,7 +96,7 @@ def _open_journal(path: AnyPath) -> tuple[Any, str]:
         ) from error
 
 
-def _cut_torn_line(path: AnyPath, lock: BaseJournalFileLock) -> None:
+def _cut_torn_line(path: AnyPath, lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
     """Cut an unfinished last line off, which a kill or a full disk left: with it, nobody could read the journal."""
     if _torn_at(path) is None:
         return

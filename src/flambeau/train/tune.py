@@ -352,7 +352,8 @@ def _check_arguments(space: Space, make_learner: Callable[..., Any], train: Call
         raise ArgumentError(
             "With a space, make_learner must return a learner, which is trained then; an objective takes a trial and "
             "no space, and returns a number: def objective(trial): x = trial.suggest_float('x', -5, 5); return x * x, "
-            "and tune(objective). If make_learner returns a learner: the space holds no epochs. Without train=..., a trial is trained by learn.fit_one_cycle(epochs, lr): put "
+            "and tune(objective). If make_learner returns a learner: the space holds no epochs. "
+            "Without train=..., a trial is trained by learn.fit_one_cycle(epochs, lr): put "
             '"epochs": [3] (or several) into the space, or pass train=lambda learn, lr: learn.fine_tune(3, lr).'
         )
     if lacking:
