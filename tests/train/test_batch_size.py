@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.nn.optimizers import SGD
 from flambeau.train.callback import Callback
 from flambeau.train.callbacks.batch_size import AutoBatchSize, is_out_of_memory
+from flambeau.train.callbacks.distributed import Distributed
 from flambeau.train.callbacks.gradients import GradientAccumulation
 from flambeau.train.callbacks.loggers import CSVLogger
 from flambeau.train.callbacks.tracker import TrackerCallback
@@ -127,6 +129,19 @@ def test_any_other_error_is_passed_on() -> None:
 def test_without_the_callback_nothing_is_caught() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         hungry_learner(limit=1, bs=4).fit(1, 0.1)
+
+
+def test_several_processes_are_refused_before_the_first_batch() -> None:
+    class Together(Distributed):
+        """One of several processes, before any has begun."""
+
+        def before_fit(self) -> None:
+            raise AssertionError("the fit has begun")
+
+    learn = hungry_learner(limit=64, bs=4)
+    learn.add_cbs(Together(SimpleNamespace(process_index=0, num_processes=2)))
+    with pytest.raises(ArgumentError, match=r"several processes train together.*one process.*bs="):
+        learn.fit(1, 0.1, cbs=AutoBatchSize())
 
 
 def test_plain_loaders_have_the_batches_they_have() -> None:

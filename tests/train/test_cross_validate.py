@@ -201,6 +201,62 @@ def test_a_learner_that_ignores_its_fold_is_told() -> None:
     assert caught.value.__notes__ == ["This was fold 0 (of 3, counted from 0)."]
 
 
+def learner_of(items: Any, getters: Callable[[Fold], DataBlock] = block) -> Callable[[Fold], Learner]:
+    return lambda fold: Learner(getters(fold).dataloaders(items, bs=5, device="cpu"), nn.Linear(2, 2))
+
+
+def test_the_same_items_in_another_order_and_other_items_are_told() -> None:
+    for items in (ITEMS[::-1], [([9.0, 9.0], label) for _, label in ITEMS]):
+        with pytest.raises(ArgumentError, match=r"validates other items than the fold.*the same items in the same"):
+            run(make=learner_of(items))
+
+
+@pytest.mark.parametrize("kind", ["paths", "texts", "tensors"])
+def test_files_texts_and_tensors_in_another_order_are_told(kind: str) -> None:
+    names = [f"{'plus' if number % 2 else 'minus'}/{number}.png" for number in range(30)]
+    items: list[Any] = {
+        "paths": [Path("data") / name for name in names], "texts": names, "tensors": [*torch.arange(30.0)],
+    }[kind]  # fmt: skip
+
+    def of(fold: Any) -> DataBlock:
+        return DataBlock((TransformBlock, CategoryBlock), get_x=lambda item: torch.zeros(2),
+                         get_y=lambda item: ("plus", "minus")[len(str(item)) % 2], splitter=fold)  # fmt: skip
+
+    def fitting(fold: Fold, own: Any) -> Learner:
+        return Learner(of(fold).dataloaders(own, bs=5, device="cpu"), nn.Linear(2, 1), lambda pred, y: pred.sum())
+
+    with pytest.raises(ArgumentError, match="validates other items than the fold"):
+        run(make=lambda fold: fitting(fold, items[::-1]), items=items)
+    assert run(make=lambda fold: fitting(fold, [*items]), items=items).validated.all()
+    if kind == "paths":  # the name of a file and its path are one item
+        assert run(make=lambda fold: fitting(fold, items), items=names).validated.all()
+
+
+def test_a_table_that_was_sorted_and_numbered_anew_is_told_and_a_cleaned_one_is_not() -> None:
+    frame = pd.DataFrame({"x": [float((7 * row) % 30) for row in range(30)], "y": ["plus", "minus"] * 15})
+
+    def make(own: pd.DataFrame) -> Callable[[Fold], Learner]:
+        def of(fold: Any) -> DataBlock:
+            return DataBlock((TransformBlock, CategoryBlock), get_x=lambda row: torch.full((2,), row["x"]).float(),
+                             get_y=lambda row: row["y"], splitter=fold)  # fmt: skip
+
+        return learner_of(own, of)
+
+    with pytest.raises(ArgumentError, match="validates other items than the fold"):
+        run(make=make(frame.sort_values("x", ignore_index=True)), items=frame)
+    with pytest.raises(ArgumentError, match="validates other items than the fold"):
+        run(make=make(pd.DataFrame({"x": frame["x"] + 100, "y": frame["y"].map(str.upper)})), items=frame)
+    assert run(make=make(frame.assign(x=frame["x"] / 30)), items=frame).validated.all()
+
+
+def test_only_the_first_of_several_processes_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    run(verbose=True)
+    assert "fold 0" not in capsys.readouterr().out
+
+
 def test_a_learner_or_model_that_comes_again_is_told() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(ArgumentError, match="For fold 1, make_learner returned a learner or model of an earlier fold"):

@@ -77,6 +77,22 @@ def test_other_columns_get_a_head_of_their_own(tmp_path: Path) -> None:
     assert [line for line in lines(tmp_path / "history.csv") if line[0] == "epoch"] == [HEAD[:3] + HEAD[4:], HEAD]
 
 
+def test_the_learner_reaches_it_as_users_of_fastai_expect(tmp_path: Path) -> None:
+    learn = line_learner(path=tmp_path, cbs=CSVLogger())
+    with learn.no_logging():
+        learn.fit(2, 0.1)
+    assert len(learn.csv_logger.read_log()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").symlink_to("/dev/full")
+    logger = CSVLogger()
+    line_learner(path=tmp_path, cbs=logger)
+    with pytest.raises(OSError, match=r"No space left on device: .*history.csv"):
+        logger._write([["epoch"]])
+
+
 def test_the_file_is_read_as_a_frame(tmp_path: Path) -> None:
     learn, cb = line_learner(path=tmp_path), CSVLogger()
     learn.add_cb(cb)

@@ -73,6 +73,11 @@ def test_each_picture_is_blended_with_another_and_keeps_at_least_half() -> None:
     assert not torch.equal(mixed, plain)
 
 
+def test_two_that_mix_are_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"MixUp and CutMix would mix each batch twice.* Choose one"):
+        mixing_learner(cbs=MixUp()).fit(1, 0.01, cbs=CutMix())
+
+
 def test_a_box_of_another_picture_is_pasted_and_the_rest_stays() -> None:
     cb = CutMix(seed=5)
     plain, cut = looked_at(Callback()).seen[True][0][0], looked_at(cb).seen[True][0][0]
@@ -209,11 +214,12 @@ def test_the_state_goes_round() -> None:
     assert cb.seed == 12
 
 
-def test_the_loaders_own_batch_is_not_painted_over() -> None:
+@pytest.mark.parametrize("mixer", [CutMix, MixUp])
+def test_the_loaders_own_batch_is_not_painted_over(mixer: Any) -> None:
     batches = [(PICTURES[:8].clone(), CLASSES[:8])]
     learn = Learner(DataLoaders(batches, device="cpu"), nn.Sequential(nn.Flatten(), nn.Linear(48, 3)), F.cross_entropy)
     with learn.no_logging():
-        learn.fit(2, 0.01, cbs=[CutMix(), MixUp()])
+        learn.fit(2, 0.01, cbs=mixer())
     assert torch.equal(batches[0][0], PICTURES[:8])
 
 

@@ -192,6 +192,25 @@ def test_the_fit_ends_when_patience_is_at_its_end(capsys: pytest.CaptureFixture[
     assert "\n        3" in printed  # the last epoch's row is shown before
 
 
+def test_a_fit_that_never_had_a_number_names_no_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    scored(np.nan, np.nan, np.nan).fit(3, 0.01, cbs=EarlyStoppingCallback("score", patience=2))
+    printed = capsys.readouterr().out
+    assert "score has been no number (nan) in 2 epoch(s): stopping early." in printed
+    assert "since epoch" not in printed
+
+
+def test_saved_is_printed_after_saving(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Learner, *args: Any, **options: Any) -> Path:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Learner, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        scored(0.5, path=tmp_path).fit(1, 0.01, cbs=SaveModelCallback("score"))
+    assert "saved." not in capsys.readouterr().out
+
+
 def test_the_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     seen = Seen()
     cb = ReduceLROnPlateau("score", patience=2, factor=10, min_lr=0.003)

@@ -237,7 +237,7 @@ def test_a_setting_that_nobody_takes_is_told() -> None:
         search(space={"hiden": [2], "lr": [0.1]})
     with pytest.raises(ArgumentError, match=r"need lr, which the space does not hold"):
         search(space={"hidden": [2]})
-    with pytest.raises(ArgumentError, match="The space holds no epochs"):
+    with pytest.raises(ArgumentError, match="the space holds no epochs"):
         search(space={"hidden": [2], "lr": [0.1]}, train=None)
 
 
@@ -259,6 +259,54 @@ def test_a_storage_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> Non
     with pytest.raises(ArgumentError, match=r"postgresql://me:\*\*\*@nowhere/x cannot be opened") as told:
         search(storage="postgresql://me:secret@nowhere/x")
     assert "secret" not in str(told.value)
+
+
+def test_an_unfinished_last_line_of_a_journal_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    search(2, storage=tmp_path)
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code":4,"worker_id":"ab')
+    assert len(search(3, storage=tmp_path).frame) == 3
+    assert journal.read_bytes().startswith(whole + b'{"op_code"')
+    assert "its last line was not finished (28 bytes" in capsys.readouterr().out
+    words = tmp_path / "words.txt"
+    words.write_text("one line of words")
+    with pytest.raises(DataError, match=r"words.txt is no journal"):
+        search(storage=words)
+    assert words.read_text() == "one line of words"
+
+
+def test_a_full_disk_names_the_journal_and_leaves_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search(1, storage=tmp_path)
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes()
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with open(journal, "ab") as file:
+        file.write(b'{"op_code":')
+    with pytest.raises(OSError, match=r"No space left on device: .*study.journal"):
+        search(2, storage=tmp_path)
+    assert journal.read_bytes().startswith(whole)
+    assert journal.read_bytes().endswith(b"\n")
+
+
+def test_an_objective_takes_no_space() -> None:
+    def objective(x: float) -> float:
+        return x * x
+
+    with pytest.raises(ArgumentError, match=r"must return a learner.*objective takes a trial and no space.*epochs"):
+        tune(objective, {"x": (-5.0, 5.0)})
+
+
+def test_of_several_processes_the_first_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    search(1, verbose=True)
+    assert capsys.readouterr().out == ""
 
 
 def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ class _Search:
         elif not self.near:
             self.not_checked.append("near-duplicates, unreadable files, sizes: near_duplicates=False was asked for")
         else:
+            self.not_checked.append(
+                "copies that were mirrored, turned, strongly cropped or relit: the search for near-duplicates does not "
+                "find them"
+            )
             found = near_pairs([one.thumbnail for one in self.facts])
             near = found.pairs
             if found.strict:

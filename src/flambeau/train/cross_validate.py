@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from numbers import Number
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +38,7 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, ShapeError
 from flambeau.foundation.lists import L
 from flambeau.foundation.nested import apply
+from flambeau.foundation.processes import is_first_process
 from flambeau.foundation.seeds import no_random
 from flambeau.train.learner import Learner
 
@@ -213,7 +218,7 @@ def cross_validate(
         train: trains a learner, such as `lambda learn: learn.fine_tune(3)`.
         seed: fold k runs under `no_random(seed + k)`, so that any of them can be repeated by itself; the states of
             chance are put back afterwards. None: under the chance of the moment.
-        verbose: print a line for each fold.
+        verbose: print a line for each fold (of several processes the first does).
 
     Raises:
         ArgumentError: the folds overlap, or a learner does not fit its fold: it validates other items, it trains on
@@ -240,7 +245,7 @@ def cross_validate(
         seconds = time.perf_counter() - started
         sizes = {"fold": fold.number, "n_train": len(fold.train), "n_valid": len(fold.valid)}
         rows.append({**sizes, **measured, "seconds": round(seconds, 2)})
-        if verbose:
+        if verbose and is_first_process():
             told = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
             print(f"fold {fold.number} (of {fold.n_folds}): {told}, {seconds:.1f} s")
         del learn, raw, targets
@@ -326,33 +331,99 @@ def _check_learner(learn: Any, fold: Fold, seen: list[weakref.ref[Any]]) -> None
     if isinstance(sampler, torch.utils.data.RandomSampler):
         raise ArgumentError("The validation loader shuffles, so that predictions have no order. Pass shuffle=False.")
     train_set, valid_set = (getattr(one, "dataset", None) for one in (learn.dls.train, loader))
-    if not isinstance(valid_set, Datasets) or len(valid_set.source) != len(fold.items):
+    if not isinstance(valid_set, Datasets):
         return
-    if not _same_places(valid_set, fold.valid, fold.items):
+    of_one_list = len(valid_set.source) == len(fold.items)
+    same = _same_items(valid_set, fold.valid, fold.items)
+    if same is None and of_one_list:  # items that cannot be compared are known by their places alone
+        same = [int(index) for index in valid_set.indices] == list(fold.valid)
+    if same is False:
         raise ArgumentError(
             f"The learner of fold {fold.number} validates other items than the fold ({len(valid_set)} instead of "
-            f"{len(fold.valid)}, or others). Split by the fold: DataBlock(..., splitter=fold)."
+            f"{len(fold.valid)}, or others, or in another order). Give cross_validate and make_learner the same items "
+            "in the same order, and split by the fold: DataBlock(..., splitter=fold)."
         )
-    used = set(train_set.indices) if isinstance(train_set, Datasets) else set()
+    used = set(train_set.indices) if of_one_list and isinstance(train_set, Datasets) else set()
     if used.intersection(valid_set.indices):
         raise ArgumentError(f"The learner of fold {fold.number} trains on items that it validates.")
 
 
-def _same_places(dataset: Datasets, places: Sequence[int], items: Any) -> bool:
-    """Whether a data set holds the items at these places, in this order, even if it numbers them otherwise."""
-    own = [int(index) for index in dataset.indices]
-    if own == list(places):
-        return True
-    if len(own) != len(places):
+def _same_items(dataset: Datasets, places: Sequence[int], items: Any) -> bool | None:
+    """Whether a data set holds the items at these places, in this order; None where nothing can be compared.
+
+    How the data set numbers them does not matter: a list in another order has the same numbers and other items.
+    """
+    if len(dataset) != len(places):
+        return False if len(dataset.source) == len(items) else None
+    is_table = isinstance(dataset.source, Rows)
+    if is_table != hasattr(items, "iloc"):
+        return None
+    if is_table:
+        return _same_rows(dataset, places, items)
+    return _all_same([(one, items[other]) for one, other in zip(dataset.items, places, strict=True)])
+
+
+def _same_rows(dataset: Datasets, places: Sequence[int], frame: Any) -> bool:
+    """Whether the rows have the same labels, and their columns are not those of other rows.
+
+    make_learner may have cleaned its table, so that single columns may differ; but not all of them, and none may hold
+    the same values in another order, as a table does that was sorted and numbered anew.
+    """
+    own, cut = dataset.items, frame.iloc[list(places)]
+    if list(own.index) != list(cut.index):
         return False
-    if isinstance(dataset.source, Rows) and hasattr(items, "iloc"):
-        return list(dataset.items.index) == list(items.index[list(places)])
-    return all(_is_same(one, items[other]) for one, other in zip(dataset.items, places, strict=True))
+    shared = [name for name in cut.columns if name in own.columns]
+    if not (own.columns.is_unique and cut.columns.is_unique) or not shared:
+        return True
+    differing = [name for name in shared if _texts(own[name]) != _texts(cut[name])]
+    whole = dataset.source.frame
+    if any(sorted(_texts(whole[name])) == sorted(_texts(frame[name])) for name in differing):
+        return False
+    return not differing or len(differing) < len(shared)
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    comparable = isinstance(one, str | int | tuple) or hasattr(one, "__fspath__")
-    return one is other or (comparable and bool(one == other))
+def _texts(column: Any) -> list[str]:
+    return [str(value) for value in column]
+
+
+def _is_same(one: Any, other: Any) -> bool | None:
+    """Whether two items are equal; None where they are of classes that cannot be compared."""
+    if one is other:
+        return True
+    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
+        return _is_same_file(one, other)
+    if isinstance(one, Number) and isinstance(other, Number):
+        return bool(one == other or (one != one and other != other))
+    if type(one) is not type(other):
+        return None
+    if isinstance(one, Tensor):
+        return one.device == other.device and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and _all_same([(one[key], other[key]) for key in one])
+    if isinstance(one, tuple | list | L):
+        return len(one) == len(other) and _all_same(list(zip(one, other, strict=True)))
+    equal: Any = one.__eq__(other)  # a class without a comparison of its own answers NotImplemented
+    return equal if isinstance(equal, bool) else None
+
+
+def _all_same(pairs: list[tuple[Any, Any]]) -> bool | None:
+    verdicts = {_is_same(one, other) for one, other in pairs}
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _is_same_file(one: Any, other: Any) -> bool | None:
+    """Whether two texts or paths are equal; a path and the name of its file are."""
+    first, second = str(one), str(other)
+    if first == second:
+        return True
+    if isinstance(one, str) == isinstance(other, str):
+        return False
+    longer, shorter = (PurePath(text).parts for text in sorted((first, second), key=len, reverse=True))
+    if longer[len(longer) - len(shorter) :] == shorter:
+        return True
+    return False if PurePath(first).suffix and PurePath(second).suffix else None  # a text may name something else
 
 
 # ---- out-of-fold predictions

@@ -18,10 +18,12 @@ from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.paths import Path
 
 if TYPE_CHECKING:
+    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 JOURNAL = "study.journal"
+RECORD = b'{"op_code"'  # what each line of a journal begins with
 PROCESS, ERROR, REASON, WITHDRAWN = "process", "error", "reason", "withdrawn"
 
 
@@ -56,7 +58,21 @@ def journal_path(storage: str | os.PathLike[str]) -> Path:
 
 def _open_journal(path: AnyPath) -> tuple[Any, str]:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+
+    # a symbolic link, Optuna's usual lock, needs special rights on Windows
+    lock = (JournalFileOpenLock if sys.platform == "win32" else JournalFileSymlinkLock)(str(path))
+
+    class Journal(JournalFileBackend):
+        """A journal file that stays whole when the disk is full."""
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            try:
+                super().append_logs(logs)
+            except OSError as error:
+                _cut_torn_line(path, lock)
+                error.filename = error.filename or str(path)
+                raise
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +82,11 @@ def _open_journal(path: AnyPath) -> tuple[Any, str]:
             f"The study cannot be kept in {path}: {error.strerror or error}. Name a place that may be written, or "
             "leave storage out to search in memory."
         ) from error
-    # a symbolic link, Optuna's usual lock, needs special rights on Windows
-    lock = JournalFileOpenLock(str(path)) if sys.platform == "win32" else None
+    if not _begins_as_journal(path):
+        raise DataError(f"{path} is no journal of a study. Name another file, or a folder.")
+    _cut_torn_line(path, lock)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock)), str(path)
+        return JournalStorage(Journal(str(path), lock)), str(path)
     except OSError:
         raise
     except Exception as error:  # whatever a file of another kind makes of the reader
@@ -77,6 +94,41 @@ def _open_journal(path: AnyPath) -> tuple[Any, str]:
             f"{path} is no journal of a study, or is damaged ({type(error).__name__}: {error}). Name another file, or "
             "a folder."
         ) from error
+
+
+def _cut_torn_line(path: AnyPath, lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
+    """Cut an unfinished last line off, which a kill or a full disk left: with it, nobody could read the journal."""
+    if _torn_at(path) is None:
+        return
+    lock.acquire()  # otherwise it may be a line that another process is just writing
+    try:
+        end = _torn_at(path)
+        if end is None:
+            return
+        n_lost = path.stat().st_size - end
+        os.truncate(path, end)
+    finally:
+        lock.release()
+    print(f"{path}: its last line was not finished ({n_lost} bytes, by a kill or a full disk) and is cut off.")
+
+
+def _begins_as_journal(path: AnyPath) -> bool:
+    """Whether a file is empty or begins with a record: Optuna would write behind a line of anything else."""
+    with path.open("rb") as file:
+        return RECORD.startswith(file.read(len(RECORD)))
+
+
+def _torn_at(path: AnyPath) -> int | None:
+    """Return where an unfinished last line begins; None where there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        end, tail = size, b""
+        while end > 0 and b"\n" not in tail:
+            begin = max(end - 65536, 0)
+            file.seek(begin)
+            tail, end = file.read(end - begin), begin
+        place = end + tail.rfind(b"\n") + 1
+    return place if place < size else None
 
 
 def _open_database(url: str) -> tuple[Any, str]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flambeau.foundation.errors import ArgumentError, TrainingError, unknown_name
+from flambeau.foundation.processes import is_first_process
 from flambeau.foundation.seeds import no_random
 from flambeau.train.callbacks.pruning import PruningCallback
 from flambeau.train.learner import Learner
@@ -164,7 +165,12 @@ class _Job:
     @property
     def announces(self) -> bool:
         """Whether to tell of the whole search; where several processes work, the one that started them does."""
-        return self.verbose and multiprocessing.parent_process() is None
+        return self.speaks and multiprocessing.parent_process() is None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether to print at all; of the processes of torchrun the first does."""
+        return self.verbose and is_first_process()
 
     @property
     def label(self) -> str:
@@ -207,7 +213,7 @@ def _search(job: _Job, n_trials: int) -> bool:
         except BaseException:
             study.tell(trial, state=TrialState.FAIL)
             raise
-        if job.verbose:
+        if job.speaks:
             print(trial_line(study.trials[trial.number], study, job.label), flush=True)
     return False
 
@@ -283,7 +289,7 @@ def _result(job: _Job, place: str, interrupted: bool) -> TuneResult:
             raise KeyboardInterrupt
         raise _nothing_finished(trials)
     result = TuneResult(job.study, job.label, place, interrupted, job.space or {})
-    if interrupted and multiprocessing.parent_process() is None:
+    if interrupted and multiprocessing.parent_process() is None and is_first_process():
         print(f"Interrupted. The result is that of the {len(result.frame)} trials so far.", flush=True)
     if job.announces:
         print(result, flush=True)
@@ -344,7 +350,10 @@ def _check_arguments(space: Space, make_learner: Callable[..., Any], train: Call
     lacking = [name for names in (making, training) for name, needed in names.items() if needed and name not in space]
     if lacking and train is one_cycle and lacking == ["epochs"]:
         raise ArgumentError(
-            "The space holds no epochs. Without train=..., a trial is trained by learn.fit_one_cycle(epochs, lr): put "
+            "With a space, make_learner must return a learner, which is trained then; an objective takes a trial and "
+            "no space, and returns a number: def objective(trial): x = trial.suggest_float('x', -5, 5); return x * x, "
+            "and tune(objective). If make_learner returns a learner: the space holds no epochs. "
+            "Without train=..., a trial is trained by learn.fit_one_cycle(epochs, lr): put "
             '"epochs": [3] (or several) into the space, or pass train=lambda learn, lr: learn.fine_tune(3, lr).'
         )
     if lacking:

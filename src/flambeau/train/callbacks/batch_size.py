@@ -11,6 +11,7 @@ import torch
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, TrainingError
 from flambeau.train.callback import Callback
+from flambeau.train.callbacks.distributed import Distributed
 from flambeau.train.snapshot import Snapshot, copied
 
 # how allocators without an exception of their own say it
@@ -25,7 +26,8 @@ class AutoBatchSize(Callback):
     steps too what they would be with batches of 64: it counts items.
 
     Raises:
-        ArgumentError: a loader is not flambeau's own, so that its batches have the size they have.
+        ArgumentError: a loader is not flambeau's own, so that its batches have the size they have; or several processes
+            train together.
         TrainingError: batches of `min_bs` do not fit either.
     """
 
@@ -40,6 +42,12 @@ class AutoBatchSize(Callback):
 
     def run(self, fit: Callable[[], None]) -> None:
         """Call `fit` until it does not run out of memory."""
+        if any(isinstance(cb, Distributed) for cb in self.learn.cbs):
+            raise ArgumentError(
+                "AutoBatchSize cannot begin again where several processes train together: one of them may run out of "
+                "memory while the others wait for it. Find the batch size in one process, leave AutoBatchSize out here "
+                "and pass bs=..."
+            )
         for loader in self.learn.dls.loaders:
             if not isinstance(loader, DataLoader):
                 raise ArgumentError(

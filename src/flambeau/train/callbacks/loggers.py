@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,10 @@ class CSVLogger(Callback):
     """Write the table of epochs to `fname` under the learner's path, line by line, as it comes.
 
     The file is begun anew by this callback's first fit, unless `append` is set; its later fits (`fine_tune` has two)
-    append. Where the columns change, a new head is written.
+    append. Where the columns change, a new head is written. Reached as `learn.csv_logger`.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
     """
 
     order = 62  # after the table is shown
@@ -46,6 +50,9 @@ class CSVLogger(Callback):
         """Where the file is."""
         return Path(self.learn.path) / self.fname
 
+    def after_create(self) -> None:
+        self.learn.csv_logger = self
+
     def before_fit(self) -> None:
         columns = list(self.learn.recorder.metric_names)
         if self._columns is None:
@@ -62,7 +69,7 @@ class CSVLogger(Callback):
 
     def _cut(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
+        with self._naming_the_file(), open(self.path, "ab") as file:
             file.truncate(self._offset)
 
     def _add(self, line: list[Any]) -> None:
@@ -71,8 +78,16 @@ class CSVLogger(Callback):
 
     def _write(self, lines: list[list[Any]]) -> None:
         # opened for each line: what was written survives whatever ends the program
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with self._naming_the_file(), open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(lines)
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # a full disk is told without the file that was being written
+            error.filename = error.filename or str(self.path)
+            raise
 
     def _head(self) -> list[str]:
         if not self.path.is_file():

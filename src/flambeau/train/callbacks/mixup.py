@@ -45,6 +45,14 @@ class BatchMixer(Callback):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the inputs mixed with those at `order`, and each item's own share, shape `(batch,)`."""
 
+    def before_fit(self) -> None:
+        mixers = [type(cb).__name__ for cb in self.learn.cbs if isinstance(cb, BatchMixer)]
+        if len(mixers) > 1:
+            raise ArgumentError(
+                f"{' and '.join(mixers)} would mix each batch twice, and its loss would fit one mixture only. Choose "
+                "one of them, or train first with the one and then with the other."
+            )
+
     def before_batch(self) -> None:
         learn, self._others = self.learn, None
         n_items = learn.batch.n_items

@@ -132,8 +132,8 @@ class SaveModelCallback(TrackerCallback):
 
     def judged(self) -> None:
         if self.new_best:
-            self.say(f"Epoch {self.learn.epoch} is the best so far ({self.monitor} {self.best:.6g}); saved.")
             self._save(self.fname)
+            self.say(f"Epoch {self.learn.epoch} is the best so far ({self.monitor} {self.best:.6g}); saved.")
 
     def _save(self, name: str) -> None:
         self.last_saved_path = self.learn.save(name, with_opt=self.with_opt)
@@ -175,7 +175,10 @@ class EarlyStoppingCallback(TrackerCallback):
 
     def judged(self) -> None:
         if self.wait >= self.patience:
-            self.say(f"{self.monitor} has not improved since epoch {self.learn.epoch - self.wait}: stopping early.")
+            if self.best is None:
+                self.say(f"{self.monitor} has been no number (nan) in {self.wait} epoch(s): stopping early.")
+            else:
+                self.say(f"{self.monitor} has not improved since epoch {self.learn.epoch - self.wait}: stopping early.")
             raise CancelFitException
 
 
