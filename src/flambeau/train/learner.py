@@ -38,6 +38,7 @@ from flambeau.train.run_record import fit_settings
 
 if TYPE_CHECKING:
     from flambeau.train.callbacks.activations import ActivationStats
+    from flambeau.train.callbacks.loggers import CSVLogger
 
 Moms = tuple[float, float, float]
 
@@ -70,6 +71,7 @@ class Learner(Loop):
 
     recorder: Recorder
     activation_stats: ActivationStats  # of the callback of this name, once it has been added
+    csv_logger: CSVLogger  # likewise
 
     def __init__(
         self,
