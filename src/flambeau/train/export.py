@@ -8,7 +8,7 @@ are needed to train, never to predict.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,11 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
         "metrics": [metric.name for metric in learn.metrics],
         "last_values": [float(value) for value in learn.recorder.final_record],
     }
-    return header, {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    if learn.export_as:
+        header["learner"] = learn.export_as
+        tensors.update({f"extra.{name}": value for name, value in learn.export_tensors().items()})
+    return header, tensors
 
 
 def left_out(header: Mapping[str, Any]) -> list[str]:
@@ -137,6 +141,8 @@ class Exported:
     loss_func: Any
     loader: DataLoader
     header: dict[str, Any]
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors of a learner of a special kind, which are no weights."""
 
     @property
     def kinds(self) -> list[Kind]:
@@ -246,7 +252,8 @@ def _build(
     load_state(built, weights, True, str(path))
     built.to(device).eval()
     loader.maker.kinds = kinds
-    return Exported(built, loss, loader, header)
+    extra = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return Exported(built, loss, loader, header, extra)
 
 
 def _check_version(path: AnyPath, header: Mapping[str, Any]) -> None:

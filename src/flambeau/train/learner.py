@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path as AnyPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,7 @@ class Learner(Loop):
 
     recorder: Recorder
     activation_stats: ActivationStats  # of the callback of this name, once it has been added
+    export_as: ClassVar[str | None] = None  # what `load_learner` makes again; None: a plain learner
 
     def __init__(
         self,
@@ -104,6 +105,10 @@ class Learner(Loop):
         self.show_progress, self.keep_logging = True, True
         self.to(self.device)
         self.add_cbs(cbs)
+
+    def export_tensors(self) -> dict[str, Tensor]:
+        """Return what an export holds besides the weights, for a learner with `export_as`."""
+        return {}
 
     # parts
 

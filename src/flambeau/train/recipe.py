@@ -31,6 +31,7 @@ Recipe = dict[str, Any]
 MODEL_BUILDERS = {
     "vision": "flambeau.vision.models:build_vision_model",
     "xresnet": "flambeau.vision.models:build_vision_model",
+    "collab": "flambeau.collab.models:build_collab_model",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
