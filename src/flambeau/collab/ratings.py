@@ -261,7 +261,7 @@ class Ratings(Datasets):
             print(line)
         wanted = n_columns is None or n_columns > 1
         ratings = self.value.table(frame) if wanted else torch.zeros(len(pairs))
-        other = (type(self) if wanted else UnratedPairs)(pairs, ratings, self.encode, self.value)
+        other = (Ratings if wanted else UnratedPairs)(pairs, ratings, self.encode, self.value)
         other.split_idx, other._kinds = 1, self._kinds
         return other
 
