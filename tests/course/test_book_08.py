@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flambeau.collab.all import *  # noqa: F403
+from flambeau.collab.all import *
 from flambeau.collab.all import (
     CollabDataLoaders,
     Embedding,

@@ -25,7 +25,7 @@ def cold_start_table(
     fewest: int = FEWEST,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the errors on users who were not in training: RMSE of half of their ratings, and NDCG at 10 of their order.
+    """Return the errors on users not in training: RMSE of half of their ratings, and NDCG at 10 of their order.
 
     The other half of a user's ratings is what may be asked. Rows: the mean user; the answers to so many questions, each
     the most telling among what the user can answer (one who cannot is asked the next); as many answers drawn at random;

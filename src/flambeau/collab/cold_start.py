@@ -189,7 +189,8 @@ class ColdStart:
             low, high = self.model.y_range
             outside = rated[(rated < low) | (rated > high)]
             if len(outside):
-                raise ArgumentError(f"The rating {float(outside[0]):g} is outside the model's range {low:g} to {high:g}.")
+                odd = float(outside[0])
+                raise ArgumentError(f"The rating {odd:g} is outside the model's range {low:g} to {high:g}.")
             share = ((rated - low) / (high - low)).clamp(EDGE, 1 - EDGE)
             logits, variance = share.logit(), self._noise_of_logits(share)
         x, z = _with_one(table), logits - table[:, -1]

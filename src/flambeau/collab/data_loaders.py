@@ -59,16 +59,16 @@ class CollabDataLoaders(DataLoaders):
                 f"Ratings need three columns (user, item, rating), this table has {ratings.shape[1]}: "
                 f"{list(map(str, ratings.columns))}. Was it read with the wrong separator? Pass delimiter=..."
             )
-        names = [
+        user, item, rating = (
             given if given is not None else str(default)
             for given, default in zip((user_name, item_name, rating_name), ratings.columns, strict=False)
-        ]
+        )
         if isinstance(ratings.columns[0], int):
             ratings = ratings.rename(columns=str)
         split = (splitter or RandomSplitter(valid_pct, seed))(ratings)
         if not len(split[0]):
             raise EmptyError("The training half of the split is empty. Check the splitter.")
-        data = read_ratings(ratings, *names, split)
+        data = read_ratings(ratings, user, item, rating, split)
         return cls.from_ratings(
             data, bs, val_bs, shuffle=shuffle, drop_last=drop_last, seed=seed, path=path, device=device,
             after_batch=after_batch,

@@ -70,11 +70,12 @@ class TakenItems(Ratings):
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these ratings."""
         places = np.asarray(indices, dtype=np.uint64)
-        mixed = int(((places + np.uint64(1)) * np.uint64(ODD) * np.arange(1, len(places) * 2, 2, np.uint64)).sum())
+        odds = np.arange(1, len(places) * 2, 2).astype(np.uint64)
+        mixed = int(((places + np.uint64(1)) * np.uint64(ODD) * odds).sum())
         generator = torch.Generator().manual_seed((mixed + self.seed) % (1 << 63))
         pairs = self.pairs[torch.tensor(indices)]
         columns = torch.cat([pairs, self.others(pairs[:, 0], generator)], 1)
-        return Batch((columns,), (self.ratings[torch.tensor(indices)],), tuple(self._kinds or ()))
+        return Batch((columns,), (self.ratings[torch.tensor(indices)],), self._batch_kinds)
 
     def others(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Return items (batch, others) that these users have not taken in training.
@@ -98,8 +99,8 @@ def implicit_learner(
 ) -> CollabLearner:
     """Return a learner that ranks what users took above what they did not; the ratings' size is not looked at.
 
-    `n_others` items are drawn beside each one taken. Leave out low ratings beforehand where they mean dislike. `options`
-    are those of `collab_learner`. Its predictions are scores that order items, no ratings.
+    `n_others` items are drawn beside each one taken. Leave out low ratings beforehand where they mean dislike.
+    `options` are those of `collab_learner`. Its predictions are scores that order items, no ratings.
 
     Raises:
         ArgumentError: `n_others` is below 1, `y_range` is given, or the loaders hold no ratings.

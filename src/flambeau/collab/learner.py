@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.models import EmbeddingDotBias, EmbeddingNN, get_emb_sz, row_of
 from flambeau.collab.ranking import USERS_AT_ONCE, ranking
-from flambeau.collab.ratings import EncodePair, RatingValue, Ratings
+from flambeau.collab.ratings import EncodePair, Ratings, RatingValue
 from flambeau.collab.taste import Seen, Taste, best, item_scores, scores, unknown_as_mean
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.errors import ArgumentError, ExportError

@@ -6,6 +6,7 @@ Shapes: x is (batch, 2), the places of a user and an item; with more columns, of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ class EmbeddingNN(nn.Module):
         widths = [sum(factors for _, factors in emb_szs), *layers]
         deep = [
             LinBnDrop(before, after, p=ps, act=nn.ReLU(), lin_first=True)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         ]
         self.layers = nn.Sequential(*deep, nn.Linear(widths[-1], 1))
         self.settings: dict[str, Any] = {

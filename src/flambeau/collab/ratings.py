@@ -216,6 +216,7 @@ class Ratings(Datasets):
         self.pipelines = [Pipeline([encode]), Pipeline([value])]
         self.n_inp, self.split_idx, self._c = 1, None, 1
         self._kinds = [cast(Kind, encode.kind), Number()]
+        self._batch_kinds = tuple(self._kinds)
         self.indices = range(len(pairs))
         self.splits = [range(len(pairs)), []] if splits is None else list(splits)
 
@@ -232,7 +233,8 @@ class Ratings(Datasets):
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these ratings."""
         places = torch.tensor(indices)
-        return Batch((self.pairs[places],), (self.ratings[places],), tuple(self._kinds or ()))
+        columns = self.pairs.index_select(0, places), self.ratings.index_select(0, places)
+        return Batch(columns[:1], columns[1:], self._batch_kinds)
 
     def __getitem__(self, place: Any) -> Any:
         return self.pairs[place], self.ratings[place]
@@ -276,7 +278,7 @@ class UnratedPairs(Ratings):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these pairs."""
-        return Batch((self.pairs[torch.tensor(indices)],), (), tuple(self._kinds or ()))
+        return Batch((self.pairs[torch.tensor(indices)],), (), self._batch_kinds)
 
 
 def read_ratings(frame: pd.DataFrame, user_name: str, item_name: str, rating_name: str, splits: Any) -> Ratings:
@@ -298,8 +300,8 @@ def read_ratings(frame: pd.DataFrame, user_name: str, item_name: str, rating_nam
     users, items = (_vocab(train[name]) for name in (user_name, item_name))
     if min(len(users), len(items)) < 2:
         raise DataError(
-            f"Ratings of {len(users)} user(s) and {len(items)} item(s) cannot tell whose taste is whose: at least two of "
-            f"each are needed. Are {user_name!r} and {item_name!r} the right columns?"
+            f"Ratings of {len(users)} user(s) and {len(items)} item(s) cannot tell whose taste is whose: at least two "
+            f"of each are needed. Are {user_name!r} and {item_name!r} the right columns?"
         )
     encode = EncodePair(user_name, item_name, users, items)
     pairs = encode.table(frame)
@@ -321,14 +323,16 @@ def _vocab(column: pd.Series) -> list[Any]:
 
 
 def _tell_duplicates(frame: pd.DataFrame, pairs: Tensor, user_name: str, item_name: str) -> None:
+    import pandas as pd
+
     known = (pairs > 0).all(1).numpy()
     keys = (pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]).numpy()[known]
-    n = len(keys) - len(np.unique(keys))
+    n = len(keys) - len(pd.unique(keys))
     if n:
         rows = frame[[user_name, item_name]]
-        first = rows[rows.duplicated()].iloc[0]
+        user, item = (str(name) for name in rows[rows.duplicated()].iloc[0])
         print(
-            f"{n} ratings repeat a pair that was rated before, such as {str(first.iloc[1])!r} by {str(first.iloc[0])!r}. All are "
-            "kept; a pair in both halves makes validation too easy. To keep the last of each: "
+            f"{n} ratings repeat a pair that was rated before, such as {item!r} by {user!r}. All are kept; "
+            "a pair in both halves makes validation too easy. To keep the last of each: "
             f"ratings.drop_duplicates([{user_name!r}, {item_name!r}], keep='last')."
         )
