@@ -141,6 +141,33 @@ def train_table(
     )  # fmt: skip
 
 
+@train.command("ratings")
+@told_plainly
+def train_ratings(
+    file: Annotated[Path, typer.Argument(help="A CSV file: user, item, rating, or the columns named below.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-ratings"),
+    user: Annotated[str | None, typer.Option(help="The users' column.")] = None,
+    item: Annotated[str | None, typer.Option(help="The items' column.")] = None,
+    rating: Annotated[str | None, typer.Option(help="The ratings' column.")] = None,
+    time: Annotated[str | None, typer.Option(help="Validate on the latest ratings by this column.")] = None,
+    factors: Annotated[int, typer.Option(min=1, help="Factors of each user and item.")] = 50,
+    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the ratings.")] = 5,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 5e-3,
+    wd: Annotated[float, typer.Option(help="The weight decay.")] = 0.1,
+    bs: Annotated[int, typer.Option(min=1, help="Ratings a batch.")] = 64,
+    valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share to validate.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+    top: Annotated[int, typer.Option(min=1, help="How many items to recommend to each user.")] = 10,
+) -> None:
+    """Train on ratings, and write an export and recommendations for every user."""
+    from flambeau.cli.train_ratings import run_train_ratings
+
+    run_train_ratings(
+        file, out, user=user, item=item, rating=rating, time=time, factors=factors, epochs=epochs, lr=lr, wd=wd, bs=bs,
+        valid_pct=valid_pct, seed=seed, top=top,
+    )  # fmt: skip
+
+
 @app.command()
 @told_plainly
 def tune(
@@ -175,7 +202,7 @@ def predict(
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
 ) -> None:
-    """Predict files with an export."""
+    """Predict files with an export; of tables the rows of CSV files, of ratings their pairs of user and item."""
     from flambeau.cli.predict import run_predict
 
     run_predict(export, files, csv, top)

@@ -27,6 +27,12 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
     predictor = Predictor(export)
     if not any(file.exists() for file in files):
         raise ArgumentError(f"There is no file {files[0]}.")
+    if predictor.header.get("learner") == "collab":
+        from flambeau.cli.train_ratings import run_predict_ratings
+
+        if len(files) > 1:
+            raise ArgumentError("An export of ratings answers one CSV file of users and items at a time.")
+        return run_predict_ratings(export, files[0], csv)
     if is_of_tables(predictor):
         return run_predict_table(predictor, files, csv)
     wanted: list[Path] = []

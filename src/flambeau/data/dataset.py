@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,9 @@ class Datasets:
         LabelError: a label is missing, or a validation label does not occur in training.
         ArgumentError: the columns or the splits are not what they should be.
     """
+
+    travels: ClassVar[bool] = False
+    """Whether an export names this class, because new items must be made into batches by it."""
 
     def __init__(
         self,

@@ -622,6 +622,11 @@ class DataLoader:
 
 def _cut(order: Iterable[int], n_batches: int, bs: int, drop_last: bool) -> Iterator[list[int]]:
     # no method: a half-used iterator that held its loader would keep worker processes alive
+    if type(order) is list and order and type(order[0]) is int:  # a shuffle: no look at each index is needed
+        for start in range(0, min(len(order), n_batches * bs), bs):
+            if start + bs <= len(order) or not drop_last:
+                yield order[start : start + bs]
+        return
     indices = iter(order)
     for _ in range(n_batches):
         batch = [int(index) for index in islice(indices, bs)]

@@ -7,7 +7,7 @@ selection of their rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class TableDataset(Datasets):
     The first pipeline holds the reader and the processes, the second none; then comes one for the target.
     """
 
+    travels: ClassVar[bool] = True
     tensors: tuple[Tensor, ...]
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,11 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
         "metrics": [describe_metric(metric) for metric in learn.metrics],
         "last_values": [float(value) for value in learn.recorder.final_record],
     }
-    return header, {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    if learn.export_as:
+        header["learner"] = learn.export_as
+        tensors.update({f"extra.{name}": value for name, value in learn.export_tensors().items()})
+    return header, tensors
 
 
 def left_out(header: Mapping[str, Any]) -> list[str]:
@@ -170,6 +174,8 @@ class Exported:
     metrics: list[Metric]
     lost_metrics: list[str]
     """The names of metrics that were code of the user's own."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors of a learner of a special kind, which are no weights."""
 
     @property
     def kinds(self) -> list[Kind]:
@@ -284,7 +290,8 @@ def _build(
     _require_same_classes(header, columns, kinds, built, loss)
     built.to(device).eval()
     loader.maker.kinds = kinds
-    return Exported(built, loss, loader, header, metrics, lost_metrics)
+    extra = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return Exported(built, loss, loader, header, metrics, lost_metrics, extra)
 
 
 def _require_same_classes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path as AnyPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,7 @@ class Learner(Loop):
     recorder: Recorder
     activation_stats: ActivationStats  # of the callback of this name, once it has been added
     csv_logger: CSVLogger  # likewise
+    export_as: ClassVar[str | None] = None  # what `load_learner` makes again; None: a plain learner
 
     def __init__(
         self,
@@ -109,6 +110,10 @@ class Learner(Loop):
         self.to(self.device)
         size_lazy_layers(model, dls)
         self.add_cbs(cbs)
+
+    def export_tensors(self) -> dict[str, Tensor]:
+        """Return what an export holds besides the weights, for a learner with `export_as`."""
+        return {}
 
     # parts
 

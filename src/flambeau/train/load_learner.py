@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path as AnyPath
 from typing import Any
@@ -10,6 +11,7 @@ from torch import nn
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.devices import default_device
+from flambeau.foundation.errors import ExportError
 from flambeau.foundation.paths import Path
 from flambeau.train.checkpoint import SUFFIX
 from flambeau.train.ensemble import Ensemble
@@ -51,7 +53,18 @@ def load_learner(
     return learners[0] if len(learners) == 1 else Ensemble(learners, weights)
 
 
+# a learner that can do more than predict names its class by `export_as`
+LEARNERS = {"collab": "flambeau.collab.learner:CollabLearner"}
+
+
 def _learner(exported: Exported, path: Path) -> Learner:
+    special = exported.header.get("learner")
+    if special is not None:
+        if special not in LEARNERS:
+            raise ExportError(f"{path} holds a learner of the kind {special!r}, unknown to this version of flambeau.")
+        module_name, _, name = LEARNERS[special].partition(":")
+        made: Learner = getattr(importlib.import_module(module_name), name).from_export(exported, path)
+        return made
     train = exported.loader.new(training=True)
     dls = DataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
     return Learner(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)

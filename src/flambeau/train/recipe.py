@@ -37,6 +37,7 @@ MODEL_BUILDERS = {
     "xresnet": "flambeau.vision.models:build_vision_model",
     "tabular": "flambeau.tabular.models:build_tabular_model",
     "tabm": "flambeau.tabular.tabm:build_tabm",
+    "collab": "flambeau.collab.models:build_collab_model",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
@@ -204,7 +205,7 @@ def _rebuild_getter(recipe: Mapping[str, Any]) -> Getter:
 def describe_datasets(datasets: Datasets) -> str | None:
     """Return the place of a class of data sets that makes its batches in its own way, None for the usual one."""
     cls = type(datasets)
-    return f"{cls.__module__}:{cls.__name__}" if _is_ours(cls) and hasattr(cls, "batch") else None
+    return f"{cls.__module__}:{cls.__name__}" if _is_ours(cls) and cls.travels else None
 
 
 def datasets_class(place: Any) -> type[Datasets]:

@@ -1,0 +1,95 @@
+"""Does a cold start help: after reading it you know how guesses for new users are measured on users held out whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.collab.cold_start import ColdStart
+from flambeau.foundation.errors import EmptyError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 20  # ratings of a held-out user, so that both halves say something
+
+
+def cold_start_table(
+    cold: ColdStart,
+    ratings: pd.DataFrame,
+    n_questions: Sequence[int] = (5, 10, 20),
+    fewest: int = FEWEST,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the errors on users not in training: RMSE of half of their ratings, and NDCG at 10 of their order.
+
+    The other half of a user's ratings is what may be asked. Rows: the mean user; the answers to so many questions, each
+    the most telling among what the user can answer (one who cannot is asked the next); as many answers drawn at random;
+    and all of that half.
+
+    Raises:
+        EmptyError: no user in `ratings` has `fewest` ratings of items in training.
+    """
+    import pandas as pd
+
+    encode, value = cold.learn.data.encode, cold.learn.data.value
+    chance = np.random.default_rng(seed)
+    known = ratings[ratings[encode.item_name].isin(set(encode.items.o2i))]
+    squares: dict[str, list[float]] = {}
+    orders: dict[str, list[float]] = {}
+    counts: dict[str, list[int]] = {}
+    n_users = 0
+    for _, own in known.groupby(encode.user_name, sort=True):
+        own = own.drop_duplicates(encode.item_name)
+        if len(own) < fewest:
+            continue
+        n_users += 1
+        order = chance.permutation(len(own))
+        asked, tested = own.iloc[order[: len(own) // 2]], own.iloc[order[len(own) // 2 :]]
+        could = dict(zip(asked[encode.item_name], asked[value.rating_name].astype(float), strict=True))
+        rows = torch.tensor([cold.learn.item_row(item) for item in tested[encode.item_name]])
+        truth = torch.tensor(tested[value.rating_name].to_numpy(dtype=np.float64))
+        for name, answers in _ways(cold, could, n_questions, chance).items():
+            guess = cold.predict(cold.user_from_ratings(answers))[rows].double()
+            squares.setdefault(name, []).extend(((guess - truth) ** 2).tolist())
+            orders.setdefault(name, []).append(ordered(guess, truth))
+            counts.setdefault(name, []).append(len(answers))
+    if not n_users:
+        raise EmptyError(f"No held-out user has {fewest} ratings of items in training.")
+    found = {
+        name: {
+            "answers": float(np.mean(counts[name])),
+            "RMSE": float(np.sqrt(np.mean(squares[name]))),
+            "NDCG at 10": float(np.mean(orders[name])),
+        }
+        for name in squares
+    }
+    table = pd.DataFrame(found).T
+    table["users"] = n_users
+    return table
+
+
+def _ways(
+    cold: ColdStart, could: dict[Any, float], n_questions: Sequence[int], chance: np.random.Generator
+) -> dict[str, dict[Any, float]]:
+    ways: dict[str, dict[Any, float]] = {"mean user": {}}
+    items = list(could)
+    asked = {item: could[item] for item in cold.questions(max(n_questions, default=1), among=items)}
+    for n in n_questions:
+        ways[f"{n} questions"] = dict(list(asked.items())[:n])
+        drawn = [items[int(place)] for place in chance.permutation(len(items))[:n]]
+        ways[f"{n} at random"] = {item: could[item] for item in drawn}
+    ways["all answers"] = could
+    return ways
+
+
+def ordered(guess: Tensor, truth: Tensor, k: int = 10) -> float:
+    """Return NDCG at `k` of the order that guesses give to things of known worth, with gains 2 ** worth - 1."""
+    gains = 2**truth - 1
+    discount = 1 / torch.log2(torch.arange(2, min(k, len(truth)) + 2, dtype=torch.float64))
+    got = gains[guess.argsort(descending=True, stable=True)][:k]
+    return float((got * discount).sum() / (gains.sort(descending=True).values[:k] * discount).sum())

@@ -1,0 +1,131 @@
+"""Somebody new is guessed by a regression with a closed form, and asked what tells most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from flambeau.collab.cold_measure import cold_start_table, ordered
+from flambeau.collab.cold_start import ColdStart
+from flambeau.collab.data_loaders import CollabDataLoaders
+from flambeau.collab.learner import CollabLearner, collab_learner
+from flambeau.foundation.errors import ArgumentError, ShapeError, UnknownNameError
+from flambeau.foundation.seeds import set_seed
+
+pd = pytest.importorskip("pandas")
+
+
+def tastes(users: range) -> Any:
+    """Return ratings of users who like either the even or the odd films; the first ten films are rated by all."""
+    rows = [
+        (f"u{u}", f"film {i}", 5.0 if (u + i) % 2 == 0 else 1.0)
+        for u in users
+        for i in range(20)
+        if i < 10 or (u + i) % 3 == 0
+    ]
+    return pd.DataFrame(rows, columns=["user", "title", "rating"])
+
+
+@pytest.fixture(scope="module")
+def learn() -> CollabLearner:
+    """Train on forty users."""
+    set_seed(0)
+    dls = CollabDataLoaders.from_df(tastes(range(40)), bs=16, seed=1, device="cpu")
+    learner = collab_learner(dls, n_factors=3, y_range=(0, 5.5))
+    with learner.no_logging():
+        learner.fit_one_cycle(8, 0.1)
+    return learner
+
+
+def test_no_ratings_give_the_mean_user(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    taste = cold.user_from_ratings({})
+    assert taste.factors.tolist() == pytest.approx(learn.model.u_weight.weight[1:].mean(0).tolist(), abs=1e-6)
+    assert taste.bias == cold.mean_user().bias
+
+
+def test_two_ratings_tell_the_taste(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    taste = cold.user_from_ratings({"film 0": 5, "film 1": 1})
+    predicted = cold.predict(taste)
+    assert predicted[learn.item_row("film 2")] > 4
+    assert predicted[learn.item_row("film 3")] < 2
+    found = learn.recommend(taste, 3)
+    assert "film 0" not in set(found.title)
+    assert all(int(title.split()[1]) % 2 == 0 for title in found.title)
+
+
+def test_the_closed_form_is_the_least_of_its_sum_of_squares(learn: CollabLearner) -> None:
+    cold = ColdStart(learn, noise=0.5, widen=1.0)
+    ratings = {"film 0": 4.0, "film 1": 2.0, "film 5": 3.0}
+    taste = cold.user_from_ratings(ratings)
+    best = torch.cat([taste.factors.double(), torch.tensor([taste.bias]).double()])
+    rows = torch.tensor([learn.item_row(item) - 1 for item in ratings])
+    share = torch.tensor(list(ratings.values())).double() / 5.5
+    items = cold.items.table[rows]
+    x = torch.cat([items[:, :-1], torch.ones(3, 1)], 1)
+
+    def cost(user: torch.Tensor) -> torch.Tensor:
+        misses = (share.logit() - items[:, -1] - x @ user) * 5.5 * share * (1 - share) / 0.5
+        away = user - cold.users.mean
+        return misses.square().sum() + away @ torch.linalg.solve(cold.users.spread, away)
+
+    user = best.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(cost(user), user)
+    assert slope.abs().max() < 1e-2 * torch.autograd.grad(cost(user + 1), user)[0].abs().max()
+
+
+def test_a_new_item_is_guessed_from_who_rated_it(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    row = cold.item_from_ratings({"u0": 5, "u2": 5, "u1": 1})
+    liked = row[:-1] @ learn.model.u_weight.weight[learn.user_row("u4")].detach().double()
+    disliked = row[:-1] @ learn.model.u_weight.weight[learn.user_row("u5")].detach().double()
+    assert liked > disliked
+
+
+def test_attributes_tell_factors(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    even = torch.tensor([[float(int(title.split()[1]) % 2 == 0)] for title in list(learn.items)[1:]])
+    mapped = cold.attribute_map(even, ridge=0.1)
+    row = cold.from_attributes(mapped, torch.tensor([1.0]))
+    alike = torch.nn.functional.cosine_similarity(row[:-1].float(), learn.item_factors()[learn.item_row("film 4")], 0)
+    assert alike > 0.7
+    with pytest.raises(ShapeError, match="a row for each of the 20 items"):
+        cold.attribute_map(even[:3])
+
+
+def test_questions_are_those_that_most_can_answer(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    asked = cold.questions(4)
+    assert len(set(asked)) == 4
+    assert all(int(title.split()[1]) < 10 for title in asked)  # the others are known to a third of the users
+    assert not set(cold.questions(3, {asked[0]: 5.0}, skipped=asked[1:2])) & set(asked[:2])
+    assert cold.questions(9, among=["film 3", "film 11"]) == ["film 3", "film 11"]
+
+
+def test_mistakes_are_told(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    with pytest.raises(UnknownNameError, match="film 99"):
+        cold.user_from_ratings({"film 99": 3})
+    with pytest.raises(ArgumentError, match=r"6 is outside the model's range 0 to 5\.5"):
+        cold.user_from_ratings({"film 1": 6})
+    with pytest.raises(ArgumentError, match="at least one question"):
+        cold.questions(0)
+    with pytest.raises(ArgumentError, match="use_nn=False"):
+        ColdStart(collab_learner(learn.dls, use_nn=True))
+
+
+def test_answers_beat_the_mean_on_users_held_out(learn: CollabLearner) -> None:
+    table = cold_start_table(ColdStart(learn), tastes(range(40, 60)), (2,), fewest=10)
+    assert list(table.index) == ["mean user", "2 questions", "2 at random", "all answers"]
+    assert table.loc["2 questions", "RMSE"] < 0.5 * table.loc["mean user", "RMSE"]
+    assert table.loc["mean user", "answers"] == 0
+
+
+def test_an_order_is_worth_its_gains() -> None:
+    truth = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    assert ordered(truth, truth) == 1
+    # gains 3 and 1: (1 + 3 * 0.6309) / (3 + 0.6309)
+    assert ordered(-truth, truth) == pytest.approx(0.7967, abs=1e-4)

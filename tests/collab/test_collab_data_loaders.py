@@ -1,0 +1,124 @@
+"""Ratings become batches without work on rows, and what is wrong with a table is told with its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flambeau.collab.data_loaders import CollabDataLoaders
+from flambeau.collab.splits import LeaveLastOutSplitter
+from flambeau.data.splitters import IndexSplitter, TimeSplitter
+from flambeau.foundation.errors import DataError, EmptyError, TableError, UnknownNameError
+
+pd = pytest.importorskip("pandas")
+
+
+def table(n_users: int = 6, n_items: int = 5) -> Any:
+    """Return a full table of ratings, row by row of users, with times that rise."""
+    rows = [(f"u{u}", f"film {i}", float(1 + (u + i) % 5), 10 * i + u) for u in range(n_users) for i in range(n_items)]
+    return pd.DataFrame(rows, columns=["user", "title", "rating", "when"])
+
+
+def loaders(frame: Any, **options: Any) -> CollabDataLoaders:
+    """Return loaders of a table on the CPU."""
+    return CollabDataLoaders.from_df(frame, **{"bs": 4, "seed": 1, "device": "cpu", **options})
+
+
+def test_a_batch_holds_the_places_of_users_and_items_and_the_ratings() -> None:
+    dls = loaders(table())
+    x, y = dls.one_batch()
+    assert (x.shape, x.dtype, y.shape, y.dtype) == ((4, 2), torch.int64, (4,), torch.float32)
+    assert [len(half) for half in (dls.train_ds, dls.valid_ds)] == [24, 6]
+
+
+def test_each_training_rating_comes_once_an_epoch() -> None:
+    dls = loaders(table())
+    pairs = torch.cat([batch[0] for batch in dls.train]).tolist()
+    assert sorted(pairs) == sorted(dls.train_ds.pairs.tolist())
+
+
+def test_the_vocabularies_hold_what_is_in_training_and_na_at_0() -> None:
+    frame = table(3, 3)
+    frame.loc[len(frame)] = ["new user", "film 0", 3.0, 99]
+    dls = loaders(frame, splitter=IndexSplitter([9]))
+    assert list(dls.classes) == ["user", "title"]
+    assert list(dls.classes["user"]) == ["#na#", "u0", "u1", "u2"]
+    assert dls.classes["title"].o2i["film 2"] == 3
+    assert dls.valid_ds.pairs.tolist() == [[0, 1]]
+
+
+def test_columns_may_be_named_and_the_table_is_not_changed() -> None:
+    frame = table()[["when", "rating", "title", "user"]]
+    before = frame.copy()
+    dls = loaders(frame, user_name="user", item_name="title", rating_name="rating")
+    shown = dls.show_batch(max_n=3)
+    assert list(shown.columns) == ["user", "title", "rating"]
+    assert len(shown) == 3
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_split_by_time_validates_on_the_latest() -> None:
+    frame = table()
+    dls = loaders(frame, splitter=TimeSplitter("when"))
+    assert len(dls.valid_ds) == 6
+    assert set(dls.valid_ds.pairs[:, 1].tolist()) == {0}  # film 4 is rated last by all, so it is not in training
+
+
+def test_the_last_rating_of_each_user_is_left_out() -> None:
+    frame = pd.DataFrame({"user": [1, 1, 2, 1, 2, 3], "when": [5, 9, 1, 7, 2, 1]})
+    assert LeaveLastOutSplitter("user", "when")(frame) == ([0, 2, 3, 5], [1, 4])
+    assert LeaveLastOutSplitter("user")(frame) == ([0, 1, 2, 5], [3, 4])
+    with pytest.raises(EmptyError, match="No user has more than 3"):
+        LeaveLastOutSplitter("user", n=3)(frame)
+
+
+def test_pairs_rated_twice_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pd.concat([table(), table().iloc[:2]], ignore_index=True)
+    loaders(frame)
+    assert "2 ratings repeat a pair" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("rating", float("nan"), r"'rating', row 7 of the table, is missing"),
+        ("rating", "good", r"row 7 of the table, is 'good', which is no finite number"),
+        ("rating", float("inf"), r"row 7 of the table, is inf"),
+        ("user", None, r"Row 7 of the ratings has no 'user'"),
+        ("title", None, r"Row 7 of the ratings has no 'title'"),
+    ],
+)
+def test_a_bad_cell_is_told_with_its_row(column: str, value: Any, words: str) -> None:
+    frame = table().astype({"rating": object})
+    frame.loc[7, column] = value
+    with pytest.raises(TableError, match=words):
+        loaders(frame)
+
+
+def test_a_bad_table_is_told() -> None:
+    with pytest.raises(TableError, match=r"'titel'\. Did you mean 'title'"):
+        loaders(table(), item_name="titel")
+    with pytest.raises(EmptyError, match="no row"):
+        loaders(table().iloc[:0])
+    with pytest.raises(TableError, match="wrong separator"):
+        loaders(table()[["user", "rating"]])
+    with pytest.raises(DataError, match=r"1 user\(s\)"):
+        loaders(table(1, 9))
+    with pytest.raises(TableError, match="three columns"):
+        loaders(table(), item_name="user")
+
+
+def test_a_file_of_ratings_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "ratings.csv"
+    table().to_csv(file, index=False)
+    dls = CollabDataLoaders.from_csv(file, bs=4, device="cpu")
+    assert len(dls.train_ds) == 24
+    with pytest.raises(TableError, match="There is no file"):
+        CollabDataLoaders.from_csv(tmp_path / "none.csv")
+    with pytest.raises(TableError, match="wrong separator"):
+        CollabDataLoaders.from_csv(file, delimiter=";")
+    with pytest.raises(UnknownNameError, match="max_n"):
+        dls.show_batch(max=3)
