@@ -200,6 +200,12 @@ def test_other_data_are_noticed(tmp_path: Path) -> None:
     turned.train.dataset.indices = list(reversed(turned.train.dataset.indices))
     with pytest.raises(ArgumentError, match="other training items, or in another order"):
         quiet_fit(sign_learner(path=tmp_path, dls=turned), resume=True)
+    relabelled = sign_loaders()
+    place = relabelled.train.dataset.indices[3]
+    numbers, label = relabelled.train.dataset.source[place]
+    relabelled.train.dataset.source[place] = (numbers, "plus" if label == "minus" else "minus")
+    with pytest.raises(ArgumentError, match="other training items"):
+        quiet_fit(sign_learner(path=tmp_path, dls=relabelled), resume=True)
     with pytest.raises(ArgumentError, match="16 training items then, 18 now"):
         quiet_fit(sign_learner(27, path=tmp_path), resume=True)
 

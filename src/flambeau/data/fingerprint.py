@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.data.dataset import Datasets, Rows
+from flambeau.data.categorize import Categorize, MultiCategorize, RegressionSetup
+from flambeau.data.dataset import Datasets, Rows, SubsetItems
+from flambeau.data.pipeline import EncodedItems
 
 if TYPE_CHECKING:
     from flambeau.data.data_loaders import DataLoaders
@@ -25,7 +27,8 @@ def fingerprint(dls: DataLoaders) -> dict[str, Any]:
     """Return how many items each half of the data has, a digest of which they are, in their order, and the classes.
 
     The digest holds the files' names (from `dls.path` on, so that the folder may move) and sizes, a table's rows, or a
-    tensor's numbers; of very many items only some. Data sets of other kinds are told apart by their length alone.
+    tensor's numbers, and the labels; of very many items only some. Data sets of other kinds are told apart by their
+    length alone.
     """
     halves = {}
     for place, loader in enumerate(dls.loaders):
@@ -49,6 +52,7 @@ def _has_vocab(dls: DataLoaders) -> bool:
 def _parts(dataset: Any, root: pathlib.Path) -> Iterable[bytes]:
     if isinstance(dataset, Datasets):
         yield from _item_parts(dataset, root)
+        yield from _label_parts(dataset)
     elif isinstance(dataset, torch.utils.data.TensorDataset):
         for tensor in dataset.tensors:
             yield _number_bytes(tensor[_spread(len(tensor))])
@@ -72,6 +76,17 @@ def _item_parts(dataset: Datasets, root: pathlib.Path) -> Iterable[bytes]:
                 yield os.path.getsize(item).to_bytes(8, "little")
         else:
             yield from _value_parts(item)
+
+
+def _label_parts(dataset: Datasets) -> Iterable[bytes]:
+    """Yield the raw labels; masks and the like, whose reading may cost as much as an epoch, are left out."""
+    half = SubsetItems(dataset.source, dataset.indices)
+    for pipeline in dataset.pipelines[dataset.n_inp :]:
+        for place, transform in enumerate(pipeline.transforms):
+            if isinstance(transform, Categorize | MultiCategorize | RegressionSetup):
+                labels = EncodedItems(half, pipeline.transforms[:place], dataset.name)
+                yield from (repr(label).encode() for label in labels)
+                break
 
 
 def _value_parts(value: Any) -> Iterable[bytes]:
