@@ -99,7 +99,7 @@ def test_a_bad_cell_is_told_with_its_row(column: str, value: Any, words: str) ->
 
 
 def test_a_bad_table_is_told() -> None:
-    with pytest.raises(TableError, match=r"'titel'\. Did you mean 'title'"):
+    with pytest.raises(TableError, match=r"ratings lacks the column 'titel' \(is it 'title'\?\)"):
         loaders(table(), item_name="titel")
     with pytest.raises(EmptyError, match="no row"):
         loaders(table().iloc[:0])

@@ -16,9 +16,10 @@ from torch import nn
 
 from flambeau.foundation.errors import ArgumentError, ExportError, TableError, UnknownNameError
 from flambeau.interpret.interpretation import ClassificationInterpretation
+from flambeau.nn.layers import emb_sz_rule
 from flambeau.nn.metrics import accuracy
 from flambeau.tabular.learner import TabularLearner, embeddings, tabular_learner
-from flambeau.tabular.models import TabularModel, emb_sz_rule, get_emb_sz, tabular_config
+from flambeau.tabular.models import TabularModel, get_emb_sz, tabular_config
 from flambeau.tabular.procs import Dummies, TabularProc
 from flambeau.tabular.tabm import PiecewiseLinear, TabM, quantile_edges
 from flambeau.train.load_learner import load_learner

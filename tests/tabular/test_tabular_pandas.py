@@ -11,9 +11,10 @@ from small_tables import PROCS, cleaned, people
 
 from flambeau.data.block import CategoryBlock, RegressionBlock
 from flambeau.data.kinds import Category, MultiCategory, Number
+from flambeau.data.tables import read_csv
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, LabelError, TableError
 from flambeau.tabular.data_loaders import TabularDataLoaders
-from flambeau.tabular.tabular_pandas import TabularPandas, read_csv
+from flambeau.tabular.tabular_pandas import TabularPandas
 
 
 def test_halves_hold_their_rows() -> None:

@@ -26,8 +26,8 @@ def run_predict_table(predictor: Predictor, files: list[Path], csv: Path | None)
     """
     import pandas as pd
 
+    from flambeau.data.tables import read_csv
     from flambeau.foundation.paths import atomic_write
-    from flambeau.tabular.tabular_pandas import read_csv
 
     answered = []
     for file in files:

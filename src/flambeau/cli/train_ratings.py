@@ -60,8 +60,8 @@ def run_predict_ratings(export: Path, file: Path, csv: Path | None) -> None:
     Raises:
         ArgumentError, DataError, ExportError: see the message.
     """
-    from flambeau.collab.data_loaders import read_csv
     from flambeau.collab.learner import CollabLearner
+    from flambeau.data.tables import read_csv
     from flambeau.foundation.errors import ArgumentError
     from flambeau.foundation.paths import atomic_write
     from flambeau.train.load_learner import load_learner
@@ -69,7 +69,7 @@ def run_predict_ratings(export: Path, file: Path, csv: Path | None) -> None:
     learn = load_learner(export)
     if not isinstance(learn, CollabLearner):
         raise ArgumentError(f"{export} is no export of ratings, so it cannot answer the rows of {file}.")
-    frame = read_csv(file, None, 0, "utf-8")
+    frame = read_csv(file)
     frame["prediction"] = learn.get_preds(dl=learn.dls.test_dl(frame, bs=1024))[0].numpy()
     if csv is None:
         print(frame.to_string(index=False))

@@ -27,13 +27,12 @@ def run_train_table(
         ArgumentError, DataError: see the message.
     """
     from flambeau.data.kinds import Category, MultiCategory
+    from flambeau.data.tables import read_csv, require_columns
     from flambeau.foundation.seeds import set_seed
     from flambeau.interpret.report import write_report
     from flambeau.nn.metrics import accuracy, accuracy_multi, mae, rmse
     from flambeau.tabular.data_loaders import TabularDataLoaders
     from flambeau.tabular.learner import tabular_learner
-    from flambeau.tabular.table import require_columns
-    from flambeau.tabular.tabular_pandas import read_csv
 
     if not file.is_file():
         raise ArgumentError(f"A CSV file was expected, but there is no file {file}.")

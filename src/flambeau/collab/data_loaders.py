@@ -12,6 +12,7 @@ from flambeau.collab.ratings import Ratings, read_ratings
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import RandomSplitter
+from flambeau.data.tables import read_csv
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, unknown_name
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class CollabDataLoaders(DataLoaders):
         Raises:
             TableError: the file cannot be read as a table; and what `from_df` raises.
         """
-        frame = read_csv(csv, delimiter, header, encoding)
+        frame = read_csv(csv, sep=delimiter or ",", header=header, encoding=encoding)
         return cls.from_df(frame, valid_pct, user_name, item_name, rating_name, seed, path, bs, **options)
 
     @classmethod
@@ -151,21 +152,3 @@ class CollabDataLoaders(DataLoaders):
             for pair, rating in zip(batch[0][:max_n].cpu(), batch[1][:max_n].cpu(), strict=True)
         ]
         return pd.DataFrame(rows, columns=[data.encode.user_name, data.encode.item_name, data.value.rating_name])
-
-
-def read_csv(csv: str | AnyPath, delimiter: str | None, header: int | None, encoding: str) -> pd.DataFrame:
-    """Return a file as a table.
-
-    Raises:
-        TableError: it does not exist, is empty, or is in another encoding or form; with the row where told.
-    """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(csv, sep=delimiter or ",", header=header, encoding=encoding)
-    except FileNotFoundError as error:
-        raise TableError(f"There is no file {csv}.") from error
-    except UnicodeDecodeError as error:
-        raise TableError(f"{csv} is not {encoding} ({error}). Pass encoding='latin-1', for example.") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise TableError(f"{csv} cannot be read as a table with separator {delimiter or ','!r}: {error}.") from error

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, unknown_name
-from flambeau.nn.layers import Embedding, LinBnDrop, sigmoid_range
-
-WIDEST = 600
+from flambeau.nn.layers import Embedding, LinBnDrop, emb_sz_rule, sigmoid_range
 
 
 class EmbeddingDotBias(nn.Module):
@@ -150,11 +148,6 @@ def row_of(name: Any, vocab: Any, column: str) -> int:
     if row == 0:
         raise unknown_name(f"{column} in the training ratings", name, map(str, list(vocab)[1:]))
     return int(row)
-
-
-def emb_sz_rule(n_cat: int) -> int:
-    """Return how many factors suit so many classes: `min(600, round(1.6 * n ** 0.56))`."""
-    return min(WIDEST, round(1.6 * n_cat**0.56))
 
 
 def get_emb_sz(dls: Any, sz_dict: Mapping[str, int] | None = None) -> list[tuple[int, int]]:

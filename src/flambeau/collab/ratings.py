@@ -16,8 +16,9 @@ from flambeau.data.dataset import Datasets
 from flambeau.data.kinds import Kind, Number
 from flambeau.data.labels import CategoryMap
 from flambeau.data.pipeline import Pipeline
+from flambeau.data.tables import require_columns
 from flambeau.data.transform import ItemTransform
-from flambeau.foundation.errors import DataError, EmptyError, TableError, unknown_name
+from flambeau.foundation.errors import DataError, EmptyError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,9 +124,8 @@ def as_frame(rows: Any, user_name: str, item_name: str) -> pd.DataFrame:
 
 def require_column(frame: pd.DataFrame, name: str) -> None:
     """Raise a TableError when a table lacks a column, or has it twice."""
+    require_columns([name], list(frame.columns), "the table of ratings")
     n = list(frame.columns).count(name)
-    if n == 0:
-        raise TableError(str(unknown_name("column of the ratings", name, map(str, frame.columns))))
     if n > 1:
         raise TableError(f"The ratings have {n} columns named {name!r}; rename all but one.")
 

@@ -128,6 +128,11 @@ class Embedding(nn.Embedding):
         nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
 
 
+def emb_sz_rule(n_cat: int) -> int:
+    """Return how many numbers the vector of one of `n_cat` things has: 1.6 * n ** 0.56, at most 600 (fastai's rule)."""
+    return min(600, round(1.6 * n_cat**0.56))
+
+
 class NormType(Enum):
     """Name the normalisation of a layer; the Zero forms begin with weight 0, so that a residual path adds nothing."""
 

@@ -91,6 +91,7 @@ from flambeau.nn.layers import (
     Swish,
     TimeDistributed,
     View,
+    emb_sz_rule,
     flatten_model,
     in_channels,
     sequential,
@@ -160,7 +161,7 @@ from flambeau.tabular.columns import cont_cat_split, df_shrink, df_shrink_dtypes
 from flambeau.tabular.data_loaders import TabularDataLoaders
 from flambeau.tabular.dates import add_datepart, add_elapsed_times, make_date
 from flambeau.tabular.learner import TabularLearner, embed, embeddings, tabular_learner
-from flambeau.tabular.models import TabularModel, emb_sz_rule, get_emb_sz, tabular_config
+from flambeau.tabular.models import TabularModel, get_emb_sz, tabular_config
 from flambeau.tabular.procs import Categorify, Dummies, FillMissing, FillStrategy, Normalize, TabularProc
 from flambeau.tabular.scratch import (
     DeepModel,

@@ -11,12 +11,13 @@ import torch
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import IndexSplitter, RandomSplitter
+from flambeau.data.tables import read_csv
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.lists import listify
 from flambeau.tabular.columns import cont_cat_split
 from flambeau.tabular.procs import Categorify, FillMissing, Normalize
 from flambeau.tabular.table import as_frame
-from flambeau.tabular.tabular_pandas import TabularPandas, read_csv
+from flambeau.tabular.tabular_pandas import TabularPandas
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,11 +19,12 @@ from flambeau.data.dataset import Datasets, Getter, Rows
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
 from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import Pipeline
+from flambeau.data.tables import require_columns
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, TableError
 from flambeau.tabular.kinds import Levels, Numbers
 from flambeau.tabular.procs import UNKNOWN, Categorify, Dummies, Normalize
-from flambeau.tabular.table import Table, as_frame, require_columns
+from flambeau.tabular.table import Table, as_frame
 from flambeau.tabular.targets import Target, encode_target
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.data.tables import require_columns
 from flambeau.foundation.errors import TableError
 from flambeau.foundation.lists import listify
-from flambeau.tabular.table import as_frame, require_columns
+from flambeau.tabular.table import as_frame
 
 if TYPE_CHECKING:
     import pandas as pd

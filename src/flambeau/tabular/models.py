@@ -13,18 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError, unknown_name
-from flambeau.nn.layers import BatchNorm, Embedding, LinBnDrop, SigmoidRange
+from flambeau.nn.layers import BatchNorm, Embedding, LinBnDrop, SigmoidRange, emb_sz_rule
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.ReLU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.Mish, nn.ELU)
 }
 USUAL_LAYERS = (200, 100)
-MAX_EMBEDDING = 600
-
-
-def emb_sz_rule(n_cat: int) -> int:
-    """Return how many numbers a level's vector has: 1.6 * n ** 0.56, at most 600 (fastai's rule of thumb)."""
-    return min(MAX_EMBEDDING, round(1.6 * n_cat**0.56))
 
 
 def get_emb_sz(to: Any, sz_dict: Mapping[Any, int] | None = None) -> list[tuple[int, int]]:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from flambeau.data.tables import require_columns
 from flambeau.foundation.errors import ArgumentError, ShapeError
-from flambeau.tabular.table import as_frame, require_columns
+from flambeau.tabular.table import as_frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.foundation.errors import EmptyError, TableError, nearest
+from flambeau.data.tables import require_columns
+from flambeau.foundation.errors import EmptyError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,22 +45,6 @@ def as_frame(table: Any) -> pd.DataFrame:
     if twice:
         raise TableError(f"Several columns have one name: {', '.join(map(repr, twice))}. Rename or drop all but one.")
     return frame
-
-
-def require_columns(names: Sequence[Any], present: Sequence[Any], what: str = "the table") -> None:
-    """Raise a TableError when columns are missing, with the nearest names that are there."""
-    missing = [name for name in names if name not in present]
-    if not missing:
-        return
-    told = []
-    for name in missing[:5]:
-        close = nearest(str(name), [str(column) for column in present])
-        told.append(f"{name!r}" + (f" (is it {' or '.join(map(repr, close))}?)" if close else ""))
-    others = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    raise TableError(
-        f"{what[0].upper()}{what[1:]} lacks the column{'s' * (len(missing) > 1)} {', '.join(told)}{others}. "
-        f"It has: {', '.join(map(str, list(present)[:20]))}{', ...' if len(present) > 20 else ''}."
-    )
 
 
 @dataclass

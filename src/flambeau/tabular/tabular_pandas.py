@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import torch
 
 from flambeau.data.dataset import Datasets, checked_splits
 from flambeau.data.labels import CategoryMap
+from flambeau.data.tables import require_columns
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError
 from flambeau.foundation.lists import L, listify
 from flambeau.tabular.dataset import TableDataset, TableReader
 from flambeau.tabular.procs import Categorify, TabularProc
-from flambeau.tabular.table import as_frame, require_columns
+from flambeau.tabular.table import as_frame
 from flambeau.tabular.targets import choose_target
 
 if TYPE_CHECKING:
@@ -314,40 +314,3 @@ def _made(proc: Any) -> Transform:
     from copy import deepcopy
 
     return deepcopy(made)
-
-
-def _first_odd_line(csv: str | AnyPath) -> str:
-    """Return which line of a plain file is no UTF-8."""
-    with open(csv, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return f"line {number}: {error.reason}"
-    return "it is compressed"
-
-
-def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
-    """Return the table of a CSV file, `options` being those of `pandas.read_csv`.
-
-    Raises:
-        TableError: the file has another encoding or separator, or a row of another length; with where and what to do.
-    """
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(csv, **options)
-    except UnicodeDecodeError as error:
-        raise TableError(
-            f"{csv} is no UTF-8 ({_first_odd_line(csv)}). Pass encoding='latin-1', or the encoding that it has."
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TableError(
-            f"{csv} cannot be read as a table: {str(error).strip()}. Check the separator: sep=';' or sep='\\t'."
-        ) from error
-    if frame.shape[1] == 1 and "sep" not in options:
-        name = str(frame.columns[0])
-        marks = [mark for mark in (";", "\t", "|") if mark in name]
-        if marks:
-            raise TableError(f"{csv} has one column only, {name[:60]!r}. Its separator seems to be: sep={marks[0]!r}.")
-    return frame
