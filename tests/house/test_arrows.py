@@ -22,8 +22,8 @@ FLOORS = {
     "apps": 5,
     "cli": 6,
 }
-# one sibling may be seen: a diffusion model is trained on pictures
-ALLOWED_SIDEWAYS = {("diffusion", "flambeau.vision.data")}
+# two siblings may be seen: a diffusion model is trained on pictures, and trees learn from the same tables as nets
+ALLOWED_SIDEWAYS = {"diffusion": "flambeau.vision.data", "trees": "flambeau.tabular"}
 
 
 def folder_of(module: str) -> str:
@@ -37,7 +37,10 @@ def breaks_arrow(found: Import) -> bool:
     if found.module.split(".")[0] != "flambeau" or found.module == "flambeau":
         return False
     importer, imported = folder_of(found.importer), folder_of(found.module)
-    if importer in (imported, "") or (importer, found.module) in ALLOWED_SIDEWAYS:
+    sideways = ALLOWED_SIDEWAYS.get(importer)
+    if is_face(found.importer) and FLOORS[imported] == FLOORS[importer]:
+        return False  # a face is a list of names for a user, who wants nets and trees side by side
+    if importer in (imported, "") or (sideways and f"{found.module}.".startswith(f"{sideways}.")):
         return False
     return FLOORS[imported] >= FLOORS[importer]
 

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from flambeau.data.categorize import Categorize, MultiCategorize, RegressionSetup
-from flambeau.data.dataset import Datasets, Rows, SubsetItems
+from flambeau.data.dataset import Datasets, Getter, Rows, SubsetItems
+from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import EncodedItems
+from flambeau.data.transform import Transform
 
 if TYPE_CHECKING:
     from flambeau.data.data_loaders import DataLoaders
@@ -84,9 +86,15 @@ def _label_parts(dataset: Datasets) -> Iterable[bytes]:
     for pipeline in dataset.pipelines[dataset.n_inp :]:
         for place, transform in enumerate(pipeline.transforms):
             if isinstance(transform, Categorize | MultiCategorize | RegressionSetup):
+                if isinstance(dataset.source, Rows) and all(_reads_columns(t) for t in pipeline.transforms[:place]):
+                    break  # the labels are cells of the table, which `_item_parts` has yielded
                 labels = EncodedItems(half, pipeline.transforms[:place], dataset.name)
                 yield from (repr(label).encode() for label in labels)
                 break
+
+
+def _reads_columns(transform: Transform) -> bool:
+    return isinstance(transform, Getter) and isinstance(transform.encodes, ColReader)
 
 
 def _value_parts(value: Any) -> Iterable[bytes]:

@@ -208,6 +208,15 @@ from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Prediction, Predictor
 from flambeau.train.tune import tune
 from flambeau.train.tune_result import TuneResult
+from flambeau.trees.column_report import column_report
+from flambeau.trees.compare import Comparison, compare_models
+from flambeau.trees.dependence import partial_dependence
+from flambeau.trees.domain import domain_check
+from flambeau.trees.drawing import draw_tree
+from flambeau.trees.importance import feature_importance
+from flambeau.trees.learner import TreeLearner, tree_learner
+from flambeau.trees.redundancy import cluster_columns, redundant_columns
+from flambeau.trees.waterfall import explain
 
 pd = LazyModule("pandas")
 plt = LazyModule("matplotlib.pyplot")
@@ -251,5 +260,7 @@ __all__ = [
     "steep", "valley", "MixUp", "MixedPrecision", "PruningCallback", "Recorder", "ParamScheduler",
     "TerminateOnNaNCallback", "EarlyStoppingCallback", "ReduceLROnPlateau", "SaveModelCallback", "TrackerCallback",
     "CrossValidation", "Fold", "cross_validate", "Ensemble", "bag", "Learner", "load_learner", "Prediction",
-    "Predictor", "tune", "TuneResult", "pd", "plt",
+    "Predictor", "tune", "TuneResult", "column_report", "Comparison", "compare_models", "partial_dependence",
+    "domain_check", "draw_tree", "feature_importance", "TreeLearner", "tree_learner", "cluster_columns",
+    "redundant_columns", "explain", "pd", "plt",
 ]  # fmt: skip

@@ -46,7 +46,7 @@ def embeddings(learn: Learner) -> dict[Any, pd.DataFrame]:
     """
     import pandas as pd
 
-    dataset, model = _table_parts(learn)
+    dataset, model = table_parts(learn)
     kind = dataset.kinds[0]
     names, vocabs = getattr(kind, "names", ()), getattr(kind, "vocabs", ())
     weights = [embed.weight.detach().cpu().numpy() for embed in model.embeds]
@@ -65,7 +65,7 @@ def embed(learn: Learner, df: Any) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    dataset, model = _table_parts(learn)
+    dataset, model = table_parts(learn)
     new = dataset.with_items(df, 2)
     cats, conts = new.tensors[:2]
     names = [f"{name}_{i}" for name, e in zip(new.cat_names, model.embeds, strict=True) for i in range(e.embedding_dim)]
@@ -75,7 +75,12 @@ def embed(learn: Learner, df: Any) -> pd.DataFrame:
     return pd.DataFrame(np.concatenate([vectors, conts.numpy()], 1), index, [*names, *new.cont_names])
 
 
-def _table_parts(learn: Learner) -> tuple[TableDataset, Any]:
+def table_parts(learn: Learner) -> tuple[TableDataset, Any]:
+    """Return the training rows and the net of a learner of tables.
+
+    Raises:
+        ArgumentError: the learner is not one of tables.
+    """
     dataset = getattr(learn.dls.train, "dataset", None)
     if not isinstance(dataset, TableDataset) or not isinstance(learn.model, TabularModel | TabM):
         raise ArgumentError("Embeddings are those of a learner of tables: tabular_learner(dls).")

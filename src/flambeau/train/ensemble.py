@@ -340,7 +340,9 @@ def _name_of(loss_func: Any) -> str:
 def _name_of_model(member: Learner) -> str:
     settings = getattr(member.model, "settings", None) or {}
     known = settings.get("architecture") if isinstance(settings, dict) else None
-    return str(known["name"]) if isinstance(known, dict) and "name" in known else type(member.model).__name__
+    if isinstance(known, dict) and "name" in known:
+        return str(known["name"])
+    return str(getattr(member.model, "title", type(member.model).__name__))
 
 
 # are they the same items?

@@ -54,7 +54,10 @@ def load_learner(
 
 
 # a learner that can do more than predict names its class by `export_as`
-LEARNERS = {"collab": "flambeau.collab.learner:CollabLearner"}
+LEARNERS = {
+    "collab": "flambeau.collab.learner:CollabLearner",
+    "trees": "flambeau.trees.learner:TreeLearner",
+}
 
 
 def _learner(exported: Exported, path: Path) -> Learner:

@@ -38,6 +38,7 @@ MODEL_BUILDERS = {
     "tabular": "flambeau.tabular.models:build_tabular_model",
     "tabm": "flambeau.tabular.tabm:build_tabm",
     "collab": "flambeau.collab.models:build_collab_model",
+    "trees": "flambeau.trees.models:build_tree_model",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
