@@ -53,7 +53,7 @@ class Comparison:
         if measure not in measures:
             raise unknown_name("measure", measure, measures)
         smaller = smaller_is_better(measure)
-        values = self.frame[measure].sort_values(ascending=not smaller)
+        values = self.frame[measure][::-1].sort_values(ascending=not smaller, kind="stable")
         size = figsize or (6.4, 1.0 + 0.36 * len(values))
         figure, ax = plt.subplots(figsize=size, layout="constrained")
         # a dot and no bar, for a bar would have to begin at 0, where all models look alike

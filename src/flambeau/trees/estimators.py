@@ -45,8 +45,6 @@ def make_estimator(model: Any, answers: str, params: Mapping[str, Any], seed: in
 
 def _by_name(name: str, of_classes: bool) -> Any:
     from sklearn.ensemble import (
-        BaggingClassifier,
-        BaggingRegressor,
         ExtraTreesClassifier,
         ExtraTreesRegressor,
         HistGradientBoostingClassifier,
@@ -64,8 +62,10 @@ def _by_name(name: str, of_classes: bool) -> Any:
         # a tree grown to its end knows its training rows by heart
         return (DecisionTreeClassifier if of_classes else DecisionTreeRegressor)(min_samples_leaf=25)
     if name == "bagging":
-        tree = (DecisionTreeClassifier if of_classes else DecisionTreeRegressor)(min_samples_leaf=2)
-        return (BaggingClassifier if of_classes else BaggingRegressor)(tree, 100, oob_score=True, n_jobs=-1)
+        # A forest whose splits may choose among all columns is bagging (Breiman 1996). scikit-learn's class of that
+        # name grows its trees in processes, each of which first imports the library.
+        kind = RandomForestClassifier if of_classes else RandomForestRegressor
+        return kind(100, max_features=None, min_samples_leaf=2, oob_score=True, n_jobs=-1)
     if name == "forest":
         if of_classes:
             return RandomForestClassifier(200, min_samples_leaf=2, oob_score=True, n_jobs=-1)

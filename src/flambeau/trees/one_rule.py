@@ -64,7 +64,13 @@ class OneRClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Matrix:
         """Return the most frequent class on the row's side (rows,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(1)])
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # one split cannot tell three classes apart
+        return tags
 
 
 class OneRRegressor(RegressorMixin, BaseEstimator):
@@ -85,6 +91,11 @@ class OneRRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
         return np.asarray(self.stump_.predict(X[:, [self.column_]]))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
 
 
 def _keep_best(estimator: Any, stumps: list[Any]) -> None:

@@ -162,8 +162,8 @@ def trees_of(estimator: Any) -> Iterator[tuple[Any, Any]]:
     else:
         raise ArgumentError(
             f"The answer of a {type(estimator).__name__} is no mean of its trees, which this needs. Use a tree, "
-            "bagging or a forest; for one row also model='lightgbm'. feature_importance and partial_dependence work with "
-            "any model."
+            "bagging or a forest; for one row also model='lightgbm'. feature_importance and partial_dependence work "
+            "with any model."
         )
 
 
