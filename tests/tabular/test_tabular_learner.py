@@ -78,7 +78,12 @@ def test_a_learner_learns_predicts_and_shows(model: str) -> None:
     assert learn.predict({"age": 250, "height": 265, "city": "Rome"})[0] == "yes"
     table = learn.show_results(max_n=2)
     assert table.columns.tolist() == ["city", "age_na", "age", "height", "actual", "predicted"]
-    assert ClassificationInterpretation.from_learner(learn).confusion_matrix().sum() == 3
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    assert interpretation.confusion_matrix().sum() == 3
+    top = interpretation.plot_top_losses(2)
+    losses, places = interpretation.top_losses(2)[:2]
+    assert top.index.tolist() == [f"row {117 + place} of the table" for place in places.tolist()]
+    assert [note.split(",")[0] for note in top["note"]] == [f"loss {loss:.2f}" for loss in losses.tolist()]
 
 
 @pytest.mark.parametrize("options", [{"model": "plain"}, {"model": "tabm"}, {"config": tabular_config(ps=0.1)}])

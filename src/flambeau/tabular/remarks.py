@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flambeau.tabular.procs import Categorify
 
@@ -22,23 +23,28 @@ MOSTLY = 0.9
 
 def remarks(dataset: TableDataset) -> list[str]:
     """Return a line for each thing about a table that its owner would want to know before training."""
-    train = torch.as_tensor(np.asarray(dataset.splits[0], dtype=np.int64))
-    said = [_on_overlap(dataset.splits)]
-    for names, tensor in zip((dataset.cat_names, dataset.cont_names), dataset.tensors[:2], strict=True):
-        columns = [tensor[:, place][train] for place in range(tensor.shape[1])]
-        constant = [str(name) for name, column in zip(names, columns, strict=True) if column.min() == column.max()]
+    train, valid = (torch.as_tensor(np.asarray(half, dtype=np.int64)) for half in dataset.splits[:2])
+    cats, conts = (tensor.index_select(0, train) for tensor in dataset.tensors[:2])
+    said = [_on_overlap(train, valid, len(dataset.tensors[0]))]
+    for names, rows in ((dataset.cat_names, cats), (dataset.cont_names, conts)):
+        same = (rows == rows[0]).all(0).tolist()
+        constant = [str(name) for name, is_same in zip(names, same, strict=True) if is_same]
         if constant:
             is_are = "is" if len(constant) == 1 else "are"
             said.append(f"{', '.join(constant)} {is_are} the same in all training rows: nothing to learn from.")
     levels = next((proc.levels for proc in dataset.procs if isinstance(proc, Categorify)), {})
     for place, name in enumerate(dataset.cat_names):
-        n_filled = int((dataset.tensors[0][:, place][train] > 0).sum()) if len(levels.get(name, ())) else 0
-        said.append(_on_levels(name, levels.get(name, ()), n_filled))
+        known = levels.get(name, ())
+        # few levels cannot be nearly one a row
+        n_filled = int((cats[:, place] > 0).sum()) if len(known) > MANY_LEVELS else 0
+        said.append(_on_levels(name, known, n_filled))
     return [line for line in said if line]
 
 
-def _on_overlap(splits: Sequence[Any]) -> str:
-    both = len(np.intersect1d(np.asarray(splits[0]), np.asarray(splits[1]))) if len(splits) > 1 else 0
+def _on_overlap(train: Tensor, valid: Tensor, n: int) -> str:
+    trains = torch.zeros(n, dtype=torch.bool)
+    trains[train] = True
+    both = int(trains[valid].sum())
     return f"{both} rows both train and validate: what is learnt by heart will look as if understood." if both else ""
 
 
