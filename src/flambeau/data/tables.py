@@ -88,9 +88,9 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
         raise TableError(
             f"{csv} cannot be read as a table: {str(error).strip()}. Check the separator: sep=';' or sep='\\t'."
         ) from error
-    if frame.shape[1] == 1 and "sep" not in options:
+    if frame.shape[1] == 1:
         name = str(frame.columns[0])
-        marks = [mark for mark in (";", "\t", "|") if mark in name]
+        marks = [mark for mark in (";", "\t", "|", ",") if mark in name and mark != options.get("sep", ",")]
         if marks:
             raise TableError(f"{csv} has one column only, {name[:60]!r}. Its separator seems to be: sep={marks[0]!r}.")
     _require_names_once(csv, frame, options)

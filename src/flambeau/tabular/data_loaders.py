@@ -138,8 +138,7 @@ class TabularDataLoaders(DataLoaders):
         Raises:
             TableError: the file cannot be read as a table; with the line and what to do.
         """
-        written: dict[str, Any] = {"encoding": encoding, "decimal": decimal, "skipinitialspace": skipinitialspace}
-        frame = read_csv(csv, **written) if sep == "," else read_csv(csv, sep=sep, **written)
+        frame = read_csv(csv, sep=sep, encoding=encoding, decimal=decimal, skipinitialspace=skipinitialspace)
         return cls.from_df(frame, path, **options)
 
     def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> pd.DataFrame:
