@@ -54,3 +54,11 @@ def test_a_missing_column_or_file_is_told_in_one_paragraph(trained: tuple[Path, 
     assert "lacks the column 'colour' (is it 'color'?)" in result.output
     result = said_by("train", "table", root / "rows.csv", "--target", "bigg")
     assert (result.exit_code, "is it 'big'" in result.output) == (2, True)
+
+
+def test_a_file_with_semicolons_is_told_and_read(trained: tuple[Path, Result]) -> None:
+    root, _ = trained
+    pd.DataFrame({"colour": ["red"], "size": [18]}).to_csv(root / "semicolons.csv", index=False, sep=";")
+    arguments = ("predict", root / "out" / "export.safetensors", root / "semicolons.csv")
+    assert "separator seems to be: sep=';'" in " ".join(said_by(*arguments).output.split())
+    assert said_by(*arguments, "--sep", ";").output.split()[-4:-2] == ["18", "True"]

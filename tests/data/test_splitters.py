@@ -132,6 +132,8 @@ def test_a_function_sees_items_or_rows():
 def test_positions_outside_are_named_and_none_means_no_validation():
     with pytest.raises(DataError, match="position 20 lies outside the 20 items"):
         IndexSplitter([20])(FILES)
+    with pytest.raises(DataError, match=r"takes positions, got 20 of True and False. Use MaskSplitter"):
+        IndexSplitter(np.arange(20) > 15)(FILES)
     assert IndexSplitter([])(FILES) == (list(range(20)), [])
 
 

@@ -147,7 +147,7 @@ def test_numbers_have_top_losses_and_a_table_of_results() -> None:
     losses, places = found.top_losses(2)
     assert (losses[0].item(), places[0].item()) == (pytest.approx((5**2 + 5**2) / 3), 6)  # (0, 5, 0) for (5, 0, 0)
     table = found.plot_top_losses(2)
-    assert list(table.columns) == ["input 1", "actual", "predicted"]
+    assert list(table.columns) == ["input 1", "actual", "predicted", "note"]
     with pytest.raises(ArgumentError, match="target is a Number"):
         ClassificationInterpretation.from_learner(learn)
 

@@ -58,3 +58,29 @@ def test_a_frame_shrinks_without_losing_a_value() -> None:
     assert [str(dtype) for dtype in small.dtypes] == ["uint8", "int32", "float32", "category"]
     assert small["b"].tolist() == [-1, 40000]
     assert [str(dtype) for dtype in df_shrink(frame, skip="a", obj2cat=False).dtypes[:1]] == ["int64"]
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        ([20200101, 20200102], r"holds numbers \(20200101 ...\).*format='%Y%m%d'"),
+        (["2020-01-01T00:00:00+01:00", "2020-07-01T00:00:00+02:00"], "one zone: .*utc=True"),
+    ],
+)
+def test_numbers_and_several_zones_are_no_dates(days: list[object], words: str) -> None:
+    with pytest.raises(TableError, match=words):
+        add_datepart({"d": days}, "d")
+
+
+def test_a_column_of_dates_may_have_a_number_as_its_name() -> None:
+    assert add_datepart(pd.DataFrame({3: ["2020-01-02"]}), 3)["3Day"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("event", "day", "words"),
+    [("0", "2020-01-01", "'promo' .* holds '0' at row 0"), (0, None, "Row 0 lacks 'day' or 'store' .1 such rows")],
+)
+def test_events_are_numbers_and_have_a_day(event: object, day: object, words: str) -> None:
+    frame = pd.DataFrame({"day": pd.to_datetime([day, "2020-01-02"]), "store": [1, 1], "promo": [event, 1]})
+    with pytest.raises(TableError, match=words):
+        add_elapsed_times(frame, ["promo"], "day", "store")

@@ -101,3 +101,29 @@ def test_a_process_of_the_users_own_sees_columns() -> None:
             return x
 
     assert cleaned(procs=[Categorify, FillMissing, Taller]).xs["height"].iloc[0] == 160
+
+
+def test_cells_that_are_no_levels_are_told() -> None:
+    with pytest.raises(TableError, match=r"'city' holds '\[1, 2\]', which cannot be a level"):
+        cleaned(people().assign(city=[[1, 2]] * 12))
+
+
+def test_a_flag_does_not_replace_a_column_of_the_same_name() -> None:
+    with pytest.raises(TableError, match=r"column 'age_na' where 'age' was empty, but the table has a column"):
+        cleaned(people().assign(age_na="x"), cat_names=["city", "age_na"])
+
+
+def test_a_word_where_training_had_numbers_is_told_also_in_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    to = cleaned(people().assign(city=[1, 2, 3] * 4))
+    to.new(people().head(1).assign(city=4)).process()
+    assert "is known from training" not in capsys.readouterr().out
+    to.new(people().head(1).assign(city="2")).process()
+    assert "No value of column 'city' is known from training (first: '2'; known: 1, 2, 3)." in capsys.readouterr().out
+
+
+def test_numbers_too_large_are_told_instead_of_becoming_infinite() -> None:
+    frame = people().assign(height=lambda f: f["height"] * 1e200)
+    with pytest.raises(TableError, match=r"'height' are too large to be scaled"):
+        cleaned(frame)
+    with pytest.raises(TableError, match=r"'height' holds a number too large for a net at row 0. Add Normalize"):
+        cleaned(frame, procs=PROCS[:2])

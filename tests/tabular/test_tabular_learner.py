@@ -78,7 +78,12 @@ def test_a_learner_learns_predicts_and_shows(model: str) -> None:
     assert learn.predict({"age": 250, "height": 265, "city": "Rome"})[0] == "yes"
     table = learn.show_results(max_n=2)
     assert table.columns.tolist() == ["city", "age_na", "age", "height", "actual", "predicted"]
-    assert ClassificationInterpretation.from_learner(learn).confusion_matrix().sum() == 3
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    assert interpretation.confusion_matrix().sum() == 3
+    top = interpretation.plot_top_losses(2)
+    losses, places = interpretation.top_losses(2)[:2]
+    assert top.index.tolist() == [f"row {117 + place} of the table" for place in places.tolist()]
+    assert [note.split(",")[0] for note in top["note"]] == [f"loss {loss:.2f}" for loss in losses.tolist()]
 
 
 @pytest.mark.parametrize("options", [{"model": "plain"}, {"model": "tabm"}, {"config": tabular_config(ps=0.1)}])
@@ -110,6 +115,7 @@ def test_dummy_columns_and_several_targets_are_exported(tmp_path: Path) -> None:
     back = load_learner(learn.export("two.safetensors"))
     assert np.allclose(back.predict(frame.iloc[0])[2], learn.predict(frame.iloc[0])[2], atol=1e-5)
     assert len(back.predict(frame.iloc[0])[0]) == 2
+    assert learn.show_results().columns[-4:].tolist() == ["actual a", "actual b", "predicted a", "predicted b"]
     assert back.dls.train_ds.cat_names == []
 
 
@@ -120,6 +126,20 @@ def test_a_predictor_answers_rows_one_by_one_and_together(tmp_path: Path) -> Non
     one, all_of_them = predictor.predict(frame.iloc[2]), predictor.predict_batch(frame)
     assert one.label == all_of_them[2].label
     assert one.probability == pytest.approx(all_of_them[2].probability, abs=1e-6)
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    assert [answer.label for answer in predictor.predict_batch(arrow)] == [answer.label for answer in all_of_them]
+
+
+def test_a_prediction_takes_one_row_of_any_sort(tmp_path: Path) -> None:
+    learn, frame = fitted(1, path=tmp_path), people(60)
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    answers = [learn.predict(row)[2].tolist() for row in (frame.iloc[0], frame.iloc[:1], arrow.slice(0, 1))]
+    assert answers[0] == answers[1] == answers[2]
+    assert learn.predict({"age": pd.NA, "height": 160, "city": pd.NA})[0] in ("no", "yes")
+    with pytest.raises(TableError, match=r"One row was expected, got a table of 2.*test_dl"):
+        learn.predict(frame.iloc[:2])
+    with pytest.raises(TableError, match=r"A row is a Series .* got a Tensor"):
+        learn.predict(torch.zeros(3))
 
 
 def test_a_loaded_learner_takes_labelled_tables_and_tells_missing_columns(tmp_path: Path) -> None:

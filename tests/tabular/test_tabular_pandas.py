@@ -51,10 +51,11 @@ def test_each_row_comes_once_an_epoch_and_batches_hold_three_tensors() -> None:
     ("values", "kind", "line"),
     [
         ([0, 1] * 6, Category((0, 1)), "2 classes (0, 1); for a number pass y_block=RegressionBlock()"),
-        ([True, False] * 6, Category((False, True)), "2 classes (False, True)"),
+        ([True, False] * 6, Category((False, True)), "2 classes (False, True)\n"),
         (["a", "b", "c"] * 4, Category(("a", "b", "c")), "3 classes (a, b, c)"),
-        (list(range(12)), Number(1), "a number"),
-        ([0.0, 1.0] * 6, Number(1), "a number"),
+        (list(range(12)), Number(1), "a number\n"),
+        ([0, 1, 2] * 4, Number(1), "a number; for classes pass y_block=CategoryBlock()"),
+        ([0.0, 1.0] * 6, Number(1), "a number; for classes pass y_block=CategoryBlock()"),
     ],
 )
 def test_the_target_is_told_by_its_values(
@@ -77,6 +78,8 @@ def test_several_targets_are_predicted_together() -> None:
     numbers, labels = cleaned(frame, y=["a", "b"]).dataset, cleaned(frame, y=["c", "d"]).dataset
     assert (numbers.kinds[2], numbers.c, numbers.tensors[2][1].tolist()) == (Number(2), 2, [1.0, 2.0])
     assert (labels.kinds[2], labels.c) == (MultiCategory(("c", "d")), 2)
+    truths = cleaned(frame.assign(c=frame["c"] > 0), y=["c", "d"]).dataset
+    assert (truths.kinds[2], truths.tensors[2][:2].tolist()) == (MultiCategory(("c", "d")), [[0, 1], [1, 0]])
     with pytest.raises(ArgumentError, match="cannot be predicted together"):
         cleaned(frame, y=["a", "city"], cat_names=[])
 
@@ -136,7 +139,7 @@ def with_cell(column: str, value: object) -> pd.DataFrame:
         (people().assign(age=pd.Timestamp("2020-01-01")), {}, TableError, "dates or times .*add_datepart\\(df, 'age'"),
         (people().assign(city=pd.Timestamp("2020-01-01")), {}, TableError, "add_datepart\\(df, 'city'"),
         (pd.concat([people(), people()[["age"]]], axis=1), {}, TableError, "one name: 'age'"),
-        (people().assign(answer="yes"), {}, DataError, "one class, 'yes'"),
+        (people().assign(answer="yes"), {}, DataError, "one class of 'answer', 'yes'"),
         (people().rename(columns={"age": 3}), {"cont_names": [3]}, TableError, "named by words, got 3"),
         (people(), {"procs": [PROCS[0]]}, TableError, "'age' has 1 empty cells.*row 3.*FillMissing"),
         (people(), {"procs": []}, ArgumentError, "procs=\\[Categorify"),
@@ -191,9 +194,53 @@ def test_a_file_is_read_and_its_columns_sorted(tmp_path: Path, capsys: pytest.Ca
         (b"a,b\n1,2\nx,\xe9t\xe9\n", r"no UTF-8 \(line 3.*latin-1"),
         (b"a,b\n1,2\n1,2,3,4\n", r"line 3.*Check the separator"),
         (b"", "cannot be read as a table"),
+        ("a,b\n1,2\n".encode("utf-16"), "encoding='utf-16'"),
+        (b"a,b,a\n1,2,3\n", "several columns of one name: 'a'"),
+        (b"a,b\n0,2,5\n1,4,6\n", "have more cells than its first line names columns"),
     ],
 )
 def test_a_file_that_is_no_table_is_told(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "odd.csv").write_bytes(content)
     with pytest.raises(TableError, match=words):
         read_csv(tmp_path / "odd.csv")
+
+
+def test_odd_files_that_are_tables_are_read(tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").write_text("v,v.1,v.x\n1,2,3\n")
+    assert read_csv(tmp_path / "sizes.csv").columns.tolist() == ["v", "v.1", "v.x"]
+    (tmp_path / "ends.csv").write_text("a,b\n1,2,\n3,4,\n")  # a separator at the end of each row
+    assert read_csv(tmp_path / "ends.csv").to_dict("list") == {"a": [1, 3], "b": [2, 4]}
+    with pytest.raises(TableError, match="is a folder"):
+        read_csv(tmp_path)
+
+
+def test_a_file_of_another_form_is_read_as_the_message_says(tmp_path: Path) -> None:
+    rows = "".join(f"{n},5;{'é' if n % 3 else 'o'};{'y' if n % 2 else 'n'}\n" for n in range(30))
+    (tmp_path / "latin.csv").write_text("size;kind;answer\n" + rows, encoding="latin-1")
+    dls = TabularDataLoaders.from_csv(tmp_path / "latin.csv", sep=";", encoding="latin-1", decimal=",", device="cpu")
+    assert (dls.cont_names, list(dls.classes["kind"])) == (["size"], ["#na#", "o", "é"])
+
+
+def test_empty_columns_are_left_out_of_those_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people(60).assign(gone=np.nan, none=None)[["gone", "none", "age", "city", "answer"]]
+    dls = TabularDataLoaders.from_df(frame, seed=1, device="cpu")
+    assert (dls.cat_names[:1], dls.cont_names) == (["city"], ["age"])
+    assert "Left out, for they are empty: gone, none." in capsys.readouterr().out
+    with pytest.raises(EmptyError, match="no rows"):
+        TabularDataLoaders.from_df(frame.head(0))
+
+
+def test_numbers_that_were_scaled_are_shown_as_they_came() -> None:
+    frame = people().assign(height=[0.0, *range(150, 161)], age=np.arange(12) / 1e6)
+    shown = cleaned(frame, procs=PROCS).show(3)
+    assert shown["height"].tolist() == [0, 150, 151]
+    assert shown["age"].tolist() == [0, 1e-6, 2e-6]
+    plain = cleaned(frame, procs=PROCS[:2]).show(3)
+    assert plain["age"].tolist() == pytest.approx([0, 1e-6, 2e-6], rel=1e-6, abs=0)
+
+
+def test_several_numbers_are_shown_in_a_column_each() -> None:
+    frame = people().assign(a=np.arange(12.0), b=np.arange(12.0) * 2)
+    shown = cleaned(frame, y=["a", "b"]).dataloaders(4, device="cpu").show_batch(max_n=2)
+    assert shown.columns.tolist() == ["city", "age_na", "age", "height", "a", "b"]
+    assert (shown["b"].astype(float) == 2 * shown["a"].astype(float)).all()

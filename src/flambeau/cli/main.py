@@ -201,11 +201,12 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files; CSV files for tables.")],
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    sep: Annotated[str, typer.Option(help="What separates the columns of a table.")] = ",",
 ) -> None:
     """Predict files with an export; of tables the rows of CSV files, of ratings their pairs of user and item."""
     from flambeau.cli.predict import run_predict
 
-    run_predict(export, files, csv, top)
+    run_predict(export, files, csv, top, sep)
 
 
 @app.command()

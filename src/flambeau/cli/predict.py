@@ -14,7 +14,7 @@ from flambeau.foundation.errors import ArgumentError, FlambeauError
 SOME_FAILED = 1
 
 
-def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> None:
+def run_predict(export: Path, files: list[Path], csv: Path | None, top: int, sep: str = ",") -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
     from flambeau.cli.outputs import require_file_to_write
     from flambeau.cli.predict_table import is_of_tables, run_predict_table
@@ -34,7 +34,7 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int) -> 
             raise ArgumentError("An export of ratings answers one CSV file of users and items at a time.")
         return run_predict_ratings(export, files[0], csv)
     if is_of_tables(predictor):
-        return run_predict_table(predictor, files, csv)
+        return run_predict_table(predictor, files, csv, sep)
     wanted: list[Path] = []
     for file in files:
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]

@@ -117,7 +117,8 @@ def show_results(
         names = [f"input {i + 1}" for i in range(len(input_kinds))]
         names += [f"{role}" for role in ("actual", "predicted") for _ in target_kinds]
         samples = [(*x, *y, *p) for x, y, p in zip(inputs, targets, predictions, strict=True)]
-        return as_table(samples, [*input_kinds, *target_kinds, *target_kinds], names)
+        table = as_table(samples, [*input_kinds, *target_kinds, *target_kinds], names)
+        return table.assign(note=notes) if any(notes) else table
     drawn = any(kind.draws or kind.overlays for kind in target_kinds)
     n_wide = 2 * pictures_side_by_side([*input_kinds, *target_kinds]) if drawn else pictures_side_by_side(input_kinds)
     axes = grid(len(inputs), nrows, ncols, figsize, n_wide)

@@ -171,7 +171,13 @@ class IndexSplitter:
     valid_idx: Sequence[int]
 
     def __call__(self, items: Any) -> Split:
-        n, chosen = len(items), [int(position) for position in self.valid_idx]
+        positions = list(self.valid_idx)
+        if positions and all(isinstance(position, bool | np.bool_) for position in positions):
+            raise DataError(
+                f"IndexSplitter takes positions, got {len(positions)} of True and False. Use MaskSplitter(mask), or "
+                "give np.flatnonzero(mask)."
+            )
+        n, chosen = len(items), [int(position) for position in positions]
         outside = [position for position in chosen if not -n <= position < n]
         if outside:
             raise DataError(f"IndexSplitter: position {outside[0]} lies outside the {n} items.")

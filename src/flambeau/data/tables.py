@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
@@ -57,31 +59,61 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
     """Return the table of a CSV file, `options` being those of `pandas.read_csv`.
 
     Raises:
-        TableError: there is no such file, it has another encoding or separator, or a row of another length; with where
-            and what to do.
+        TableError: there is no such file, it has another encoding or separator, a row of another length, or a column's
+            name twice; with where and what to do.
     """
     import pandas as pd
 
     try:
-        frame = pd.read_csv(csv, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # where rows are longer than the first line, pandas would take their first cells as an index
+            frame = pd.read_csv(csv, **{"index_col": False, **options})
     except FileNotFoundError as error:
         raise TableError(f"There is no file {csv}.") from error
+    except IsADirectoryError as error:
+        raise TableError(f"{csv} is a folder; name the CSV file in it.") from error
     except UnicodeDecodeError as error:
         encoding = options.get("encoding") or "UTF-8"
+        likely = "utf-16" if _begins_as_utf16(csv) else "latin-1"
         raise TableError(
-            f"{csv} is no {encoding} ({_first_odd_line(csv, encoding)}). Pass encoding='latin-1', or the encoding that "
-            "it has."
+            f"{csv} is no {encoding} ({_first_odd_line(csv, encoding)}). Pass encoding={likely!r}, or the encoding "
+            "that it has."
+        ) from error
+    except pd.errors.ParserWarning as error:
+        raise TableError(
+            f"The rows of {csv} have more cells than its first line names columns. Name each column there."
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(
             f"{csv} cannot be read as a table: {str(error).strip()}. Check the separator: sep=';' or sep='\\t'."
         ) from error
-    if frame.shape[1] == 1 and "sep" not in options:
+    if frame.shape[1] == 1:
         name = str(frame.columns[0])
-        marks = [mark for mark in (";", "\t", "|") if mark in name]
+        marks = [mark for mark in (";", "\t", "|", ",") if mark in name and mark != options.get("sep", ",")]
         if marks:
             raise TableError(f"{csv} has one column only, {name[:60]!r}. Its separator seems to be: sep={marks[0]!r}.")
+    _require_names_once(csv, frame, options)
     return frame
+
+
+def _require_names_once(csv: str | AnyPath, frame: pd.DataFrame, options: dict[str, Any]) -> None:
+    """Raise a TableError where pandas renamed a second column `x` to `x.1`."""
+    import pandas as pd
+
+    names = [str(name) for name in frame.columns]
+    suspects = [name for name in names if name.rpartition(".")[0] in names and name.rpartition(".")[2].isdigit()]
+    if not suspects or options.keys() & {"header", "names"}:
+        return
+    written = pd.read_csv(csv, header=None, nrows=1, **options).iloc[0].map(str)
+    twice = list(dict.fromkeys(written[written.duplicated()]))
+    if twice:
+        raise TableError(f"{csv} has several columns of one name: {', '.join(map(repr, twice))}. Rename all but one.")
+
+
+def _begins_as_utf16(csv: str | AnyPath) -> bool:
+    with open(csv, "rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def _first_odd_line(csv: str | AnyPath, encoding: str) -> str:

@@ -111,7 +111,7 @@ class Interpretation:
         preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
         answers = self.learn.decodes(preds)
         n_inp = len(batch.inputs)
-        return show_results(
+        drawn = show_results(
             [[column[i] for column in columns[:n_inp]] for i in range(len(places))],
             [[column[i] for column in columns[n_inp:]] for i in range(len(places))],
             [[answers[i]] for i in range(len(places))],
@@ -120,6 +120,9 @@ class Interpretation:
             notes=notes,
             **options,
         )
+        if isinstance(drawn, Drawing):
+            return drawn
+        return drawn.set_axis([self._dataset().name(place) for place in places], axis=0)
 
 
 class ClassificationInterpretation(Interpretation):

@@ -88,7 +88,7 @@ def write_report(
             drawing.close()
             sections.append(_picture_section(caption, report.pictures[name]))
         else:
-            table = drawing.to_html(index=False, border=0)
+            table = drawing.to_html(index=name == "top_losses", border=0)
             sections.append(f"<h2>{html.escape(caption)}</h2><div class=scroll>{table}</div>")
     if isinstance(interpretation, ClassificationInterpretation):
         sections.append(f"<h2>Class by class</h2><pre>{html.escape(interpretation.classification_report())}</pre>")

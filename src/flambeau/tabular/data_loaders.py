@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import IndexSplitter, RandomSplitter
 from flambeau.data.tables import read_csv
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, EmptyError
 from flambeau.foundation.lists import listify
 from flambeau.tabular.columns import cont_cat_split
 from flambeau.tabular.procs import Categorify, FillMissing, Normalize
@@ -98,20 +99,19 @@ class TabularDataLoaders(DataLoaders):
         """Return loaders of a pandas, polars or Arrow table, which stays as it is.
 
         Without `procs` they are Categorify, FillMissing and Normalize. Without `cat_names` and `cont_names` all
-        columns but the target are used, sorted by `cont_cat_split`; a printed line tells how. `y_names` None is the
-        last column. The rows at `valid_idx` validate, or `splits`, or `valid_pct` of them at random (`seed`).
+        columns but the target and empty ones are used, sorted by `cont_cat_split`; a printed line tells how.
+        `y_names` None is the last column. The rows at `valid_idx` validate, or `splits`, or `valid_pct` of them at
+        random (`seed`).
 
         Raises:
             TableError, LabelError, EmptyError: see `TabularPandas`.
         """
         frame = as_frame(df)
+        if not len(frame):
+            raise EmptyError("The table has no rows.")
         targets = listify(y_names) if y_names is not None else [frame.columns[-1]]
         if cat_names is None and cont_names is None:
-            rest = frame[[name for name in frame.columns if name not in targets]]
-            conts, cats = cont_cat_split(rest, max_card=20)
-            cont_names, cat_names = conts, cats
-            told = [", ".join(map(str, names)) or "none" for names in (cats, conts)]
-            print(f"Categories: {told[0]}. Numbers: {told[1]}.")
+            cont_names, cat_names = _chosen_columns(frame, targets)
         if splits is None:
             splitter = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
             splits = splitter(range(len(frame)))
@@ -123,20 +123,30 @@ class TabularDataLoaders(DataLoaders):
 
     @classmethod
     def from_csv(
-        cls, csv: str | AnyPath, path: str | AnyPath = ".", skipinitialspace: bool = True, **options: Any
+        cls,
+        csv: str | AnyPath,
+        path: str | AnyPath = ".",
+        skipinitialspace: bool = True,
+        *,
+        sep: str = ",",
+        encoding: str | None = None,
+        decimal: str = ".",
+        **options: Any,
     ) -> TabularDataLoaders:
         """Return loaders of a CSV file; `options` are those of `from_df`.
 
         Raises:
             TableError: the file cannot be read as a table; with the line and what to do.
         """
-        return cls.from_df(read_csv(csv, skipinitialspace=skipinitialspace), path, **options)
+        frame = read_csv(csv, sep=sep, encoding=encoding, decimal=decimal, skipinitialspace=skipinitialspace)
+        return cls.from_df(frame, path, **options)
 
     def show_batch(self, b: Any = None, max_n: int = 9, unique: bool = False, **options: Any) -> pd.DataFrame:
         """Return (a notebook draws it) rows of a training batch, decoded."""
         table = super().show_batch(b, max_n, unique, **options)
         targets = [name for name in table.columns if not isinstance(name, str)]
-        return table.rename(columns=dict(zip(targets, self.train_ds.reader.y_names, strict=False)))
+        y_names = self.train_ds.reader.y_names
+        return numbers_apart(table.rename(columns=dict.fromkeys(targets, ", ".join(map(str, y_names)))), y_names)
 
     @property
     def classes(self) -> dict[Any, Any]:
@@ -158,3 +168,39 @@ class TabularDataLoaders(DataLoaders):
         """The encoded training inputs."""
         assert self.table is not None
         return self.table.train.xs
+
+
+def numbers_apart(shown: pd.DataFrame, y_names: Sequence[Any], roles: Sequence[str] = ("",)) -> pd.DataFrame:
+    """Return a shown table whose last column, "1.5, 20" of several targets, became a column a target.
+
+    So do the last columns, where targets are shown in several `roles`: "actual" becomes "actual a" and "actual b".
+    """
+    import pandas as pd
+
+    inputs, last = shown.iloc[:, : -len(roles)], shown.iloc[:, -len(roles) :]
+    cells = [last.iloc[:, place].str.split(", ", expand=True) for place in range(len(roles))]
+    if len(y_names) < 2 or any(part.shape[1] != len(y_names) for part in cells):
+        return shown
+    named = [
+        part.set_axis([f"{role} {name}".strip() for name in y_names], axis=1)
+        for role, part in zip(roles, cells, strict=True)
+    ]
+    return pd.concat([inputs, *named], axis=1)
+
+
+def _chosen_columns(frame: pd.DataFrame, targets: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the numbers and the categories of a table whose owner named none, and print which they are."""
+    rest = [name for name in frame.columns if name not in targets]
+    empty = [name for name in rest if frame[name].isna().all()]
+    conts, cats = cont_cat_split(frame[[name for name in rest if name not in empty]])
+    told = [", ".join(map(str, names)) or "none" for names in (cats, conts, empty)]
+    print(f"Categories: {told[0]}. Numbers: {told[1]}." + f" Left out, for they are empty: {told[2]}." * bool(empty))
+    counting = [str(name) for name in conts if _counts_rows(frame[name])]
+    if counting:
+        print(f"{', '.join(counting)} only counts the rows. Is it an id? Then leave it out.")
+    return conts, cats
+
+
+def _counts_rows(column: Any) -> bool:
+    """Whether a column of whole numbers rises by one from row to row."""
+    return column.dtype.kind in "iu" and bool((np.diff(column.to_numpy(dtype=float, na_value=np.nan)) == 1).all())

@@ -191,18 +191,40 @@ def _frame_of(items: Any) -> Any:
     if isinstance(items, Rows):
         return items.frame
     if isinstance(items, list | tuple):
-        frames = [as_frame(item) if getattr(item, "ndim", 1) == 2 else pd.DataFrame([item]) for item in items]
+        frames = [_row_frame(item) for item in items]
         return pd.concat(frames) if frames else pd.DataFrame()
     if isinstance(items, str):
         raise TableError(f"A table was expected, got the words {items!r}. Read the file first: pd.read_csv({items!r}).")
     return as_frame(items)
 
 
+def _row_frame(item: Any) -> Any:
+    """Return the frame of one row.
+
+    Raises:
+        TableError: it is no row, or a table of several.
+    """
+    import pandas as pd
+
+    if not hasattr(item, "keys") and not hasattr(item, "to_pandas"):
+        raise TableError(
+            f"A row is a Series (df.iloc[0]) or a dictionary of the columns, got a {type(item).__name__}. For a table "
+            "of rows: learn.get_preds(dl=learn.dls.test_dl(df))."
+        )
+    frame = as_frame(item) if hasattr(item, "to_pandas") or isinstance(item, pd.DataFrame) else pd.DataFrame([item])
+    if len(frame) != 1:
+        raise TableError(
+            f"One row was expected, got a table of {len(frame)}. For a table of rows: "
+            "learn.get_preds(dl=learn.dls.test_dl(df))."
+        )
+    return frame
+
+
 def as_tensors(table: Table) -> tuple[Tensor, Tensor]:
     """Return the categories and the numbers of a processed table.
 
     Raises:
-        TableError: a category was never numbered, or a number is missing.
+        TableError: a category was never numbered, or a number is missing or larger than float32 holds.
     """
     cats = np.empty((table.n, len(table.cat_names)), dtype=np.int64)
     for place, name in enumerate(table.cat_names):
@@ -212,13 +234,22 @@ def as_tensors(table: Table) -> tuple[Tensor, Tensor]:
         cats[:, place] = codes
     conts = np.empty((table.n, len(table.cont_names)), dtype=np.float32)
     for place, name in enumerate(table.cont_names):
-        conts[:, place] = table.numbers(name)
-    if np.isnan(conts.sum()):
+        with np.errstate(over="ignore"):
+            conts[:, place] = table.numbers(name)
+    if np.isfinite(conts.sum()):
+        return torch.from_numpy(cats), torch.from_numpy(conts)
+    if np.isnan(conts).any():
         row, place = (int(found[0]) for found in np.nonzero(np.isnan(conts)))
         n_gaps = int(np.isnan(conts[:, place]).sum())
         raise TableError(
             f"Column {table.cont_names[place]!r} has {n_gaps} empty cells, the first at {table.name(row)}. Add "
             "FillMissing to procs, or drop these rows."
+        )
+    if np.isinf(conts).any():
+        row, place = (int(found[0]) for found in np.nonzero(np.isinf(conts)))
+        raise TableError(
+            f"Column {table.cont_names[place]!r} holds a number too large for a net at {table.name(row)}. Add "
+            "Normalize to procs, or take the logarithm."
         )
     return torch.from_numpy(cats), torch.from_numpy(conts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from flambeau.data.tables import require_columns
 from flambeau.foundation.errors import TableError
 from flambeau.foundation.lists import listify
-from flambeau.tabular.table import as_frame
+from flambeau.tabular.table import as_frame, as_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +32,40 @@ def make_date(df: Any, date_field: Any) -> pd.DataFrame:
     """
     frame = as_frame(df)
     require_columns([date_field], list(frame.columns))
-    return frame.assign(**{date_field: _as_dates(frame[date_field], date_field)})
+    return _with(frame, {date_field: _as_dates(frame[date_field], date_field)})
+
+
+def _with(frame: pd.DataFrame, columns: dict[Any, Any]) -> pd.DataFrame:
+    """Return the frame with further columns, or others, of any names: `assign` takes only words."""
+    import pandas as pd
+
+    made = pd.DataFrame(columns, index=frame.index)
+    rest = frame.drop(columns=[name for name in columns if name in frame.columns])
+    order = [*frame.columns, *(name for name in columns if name not in frame.columns)]
+    # in one go: a frame that grows column by column is copied each time
+    return pd.concat([rest, made], axis=1)[order]
 
 
 def _as_dates(column: Any, name: Any) -> Any:
     import pandas as pd
 
-    if getattr(column.dtype, "kind", "O") == "M":
+    kind = getattr(column.dtype, "kind", "O")
+    if kind == "M":
         return column
+    if kind in "iufb" and column.notna().any():  # pandas would take them as billionths of seconds since 1970
+        first = column.dropna().iloc[0]
+        raise TableError(
+            f"Column {name!r} holds numbers ({first} ...), which are no dates until it is said what they count: "
+            f"pd.to_datetime(df[{name!r}], format='%Y%m%d') for 20201231, or unit='s' for seconds since 1970."
+        )
     try:
-        dates = pd.to_datetime(column, errors="coerce")
-    except (TypeError, ValueError) as error:
-        raise TableError(f"Column {name!r} cannot be read as dates: {error}.") from error
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "In a future version of pandas, parsing datetimes with mixed")
+            dates = pd.to_datetime(column, errors="coerce")
+    except (TypeError, ValueError, FutureWarning) as error:
+        several = "mixed time" in str(error).lower()
+        cure = f" Bring them to one zone: pd.to_datetime(df[{name!r}], utc=True)." if several else ""
+        raise TableError(f"Column {name!r} cannot be read as dates: {str(error).split('.')[0]}.{cure}") from error
     wrong = np.flatnonzero((dates.isna() & column.notna()).to_numpy())
     if len(wrong):
         raise TableError(
@@ -77,8 +100,7 @@ def add_datepart(
     naive = dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
     seconds = naive.to_numpy(dtype="datetime64[s]").astype(np.int64)
     made[prefix + "Elapsed"] = np.where(dates.isna(), np.nan, seconds) if dates.isna().any() else seconds
-    # in one go: a frame that grows column by column is copied each time
-    frame = frame.assign(**made)
+    frame = _with(frame, made)
     return frame.drop(columns=[field_name]) if drop else frame
 
 
@@ -90,25 +112,34 @@ def add_elapsed_times(df: Any, field_names: Any, date_field: Any, base_field: An
     and `<name>_bw`, `<name>_fw`: how many within the 7 rows of this base up to, and from, this one. Rows stay in order.
 
     Raises:
-        TableError: a column is missing, or a cell is no date.
+        TableError: a column or a date is missing, a cell is no date, or an event is no number or truth.
     """
+    import pandas as pd
+
     names = listify(field_names)
     frame = make_date(df, date_field)
     require_columns([*names, base_field], list(frame.columns))
+    gaps = np.flatnonzero((frame[date_field].isna() | frame[base_field].isna()).to_numpy())
+    if len(gaps):
+        raise TableError(
+            f"Row {frame.index[gaps[0]]} lacks {date_field!r} or {base_field!r} ({len(gaps)} such rows), so it has no "
+            f"place in time. Drop them: df = df.dropna(subset=[{date_field!r}, {base_field!r}])."
+        )
     order = np.lexsort((frame[date_field].to_numpy(), np.unique(frame[base_field].to_numpy(), return_inverse=True)[1]))
     ordered = frame.iloc[order]
     groups = ordered[base_field].to_numpy()
     days = ordered[date_field].to_numpy(dtype="datetime64[D]").astype(np.int64)
     made: dict[str, Any] = {}
     for name in names:
-        events = ordered[name].fillna(0).astype(bool).to_numpy()
+        values = np.nan_to_num(as_numbers(ordered[name], name, lambda place: f"row {ordered.index[place]}"))
+        events = values != 0
         made[f"After{name}"] = _days_since(days, events, groups)
         made[f"Before{name}"] = -_days_since(-days[::-1], events[::-1], groups[::-1])[::-1]
-        counted = ordered[name].fillna(0).astype(float).reset_index(drop=True)
+        counted = pd.Series(values)
         made[f"{name}_bw"] = counted.groupby(groups).transform(_week_sum).to_numpy()
         made[f"{name}_fw"] = counted[::-1].groupby(groups[::-1]).transform(_week_sum)[::-1].to_numpy()
     back = np.argsort(order)
-    return frame.assign(**{name: values[back] for name, values in made.items()})
+    return _with(frame, {name: values[back] for name, values in made.items()})
 
 
 def _week_sum(values: Any) -> Any:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from flambeau.data.kinds import Kind
+
+DIGITS = 5  # of a deviation, which float32 keeps also for numbers some deviations from the mean
+SMALLEST = 1e-100  # below it, rounding would need more decimals than there are
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,20 @@ class Numbers(Kind):
 
     def decoded(self, value: Any) -> Any:
         """Return the row's numbers by column, as they were before Normalize."""
-        columns = zip(self.names, self.means, self.stds, torch.as_tensor(value).tolist(), strict=True)
-        return {name: number * std + mean for name, mean, std, number in columns}
+        row = unscaled(torch.as_tensor(value).reshape(1, -1).numpy(), self.means, self.stds)
+        return dict(zip(self.names, row[0].tolist(), strict=True))
 
     def cells(self, value: Any) -> dict[str, str] | None:
         return {str(name): f"{number:.6g}" for name, number in self.decoded(value).items()}
 
     def text(self, value: Any) -> str:
         return ", ".join(f"{name}={number:.6g}" for name, number in self.decoded(value).items())
+
+
+def unscaled(values: Any, means: Sequence[float], stds: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return rows of scaled numbers as they were, rounded to what 32 bits kept of them: 0 comes back as 0."""
+    rows = np.asarray(values, dtype=np.float64) * np.array(stds) + np.array(means)
+    for place, (mean, std) in enumerate(zip(means, stds, strict=True)):
+        if std > SMALLEST and (mean, std) != (0.0, 1.0):
+            rows[:, place] = rows[:, place].round(DIGITS - math.floor(math.log10(std)))
+    return rows

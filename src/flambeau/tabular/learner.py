@@ -15,6 +15,7 @@ from flambeau.data.kinds import Category, MultiCategory, Number
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.optimizers import Adam
+from flambeau.tabular.data_loaders import numbers_apart
 from flambeau.tabular.dataset import TableDataset
 from flambeau.tabular.models import USUAL_LAYERS, TabularModel, TargetScale, get_emb_sz, tabular_config
 from flambeau.tabular.tabm import USUAL_WIDTHS, MembersApart, TabM, quantile_edges
@@ -28,6 +29,14 @@ MODELS = ("plain", "tabm")
 
 class TabularLearner(Learner):
     """A learner of tables, which can also give away the vectors of its categories."""
+
+    def show_results(
+        self, ds_idx: int = 1, dl: Any = None, max_n: int = 9, shuffle: bool = True, **options: Any
+    ) -> pd.DataFrame:
+        """Return (a notebook draws it) some rows with their targets and predictions."""
+        shown = super().show_results(ds_idx, dl, max_n, shuffle, **options)
+        y_names = self.dls.train_ds.reader.y_names
+        return numbers_apart(shown, y_names, ("actual", "predicted")) if len(y_names) > 1 else shown
 
     def embeddings(self) -> dict[Any, pd.DataFrame]:
         """Return the learnt vectors of each category: a frame with a row a level."""
@@ -184,4 +193,9 @@ def _average(dataset: TableDataset) -> str:
 def _summary_line(learn: Learner, model: str, sizes: Sequence[Any], n_cont: int, n_out: int) -> str:
     name = "TabularModel" if model == "plain" else f"TabM of {getattr(learn.model, 'k', 0)} members"
     loss = getattr(learn.loss_func, "__name__", type(learn.loss_func).__name__)
-    return f"{name}: {len(sizes)} categories, {n_cont} numbers, {n_out} outputs, {loss}, on {learn.device}"
+    counts = (_counted(len(sizes), "category", "categories"), _counted(n_cont, "number"), _counted(n_out, "output"))
+    return f"{name}: {', '.join(counts)}, {loss}, on {learn.device}"
+
+
+def _counted(n: int, one: str, several: str | None = None) -> str:
+    return f"{n} {one if n == 1 else several or one + 's'}"

@@ -61,9 +61,8 @@ class Categorify(TabularProc):
         for name in x.cat_names:
             column = x.columns[name]
             codes = self._few(name, column) if x.n <= FEW else self._many(name, column)
-            if x.n > 1 and not codes.any() and self.levels[name] and (first := _first(column)) is not None:
-                known = ", ".join(repr(level) for level in self.levels[name][:5])
-                print(f"No value of column {name!r} is known from training (first: {first!r}; known: {known}).")
+            if not codes.any() and self.levels[name]:
+                self._tell_unknown(name, column)
             x.columns[name] = codes
         return x
 
@@ -81,6 +80,17 @@ class Categorify(TabularProc):
         table = np.append(self._few(name, list(values)), 0)  # -1, an empty cell, falls on the last place
         return table[codes]
 
+    def _tell_unknown(self, name: Any, column: Any) -> None:
+        """Print that none of several values is known, or that one is a word where training had numbers, or vice versa.
+
+        A single value that is new is nothing special.
+        """
+        first, levels = _first(column), self.levels[name]
+        other_sort = all(isinstance(first, str) != isinstance(level, str) for level in levels)
+        if first is not None and (len(column) > 1 or other_sort):
+            known = ", ".join(map(repr, levels[:5]))
+            print(f"No value of column {name!r} is known from training (first: {first!r}; known: {known}).")
+
     def settings(self) -> dict[str, Any]:
         return {"classes": self.levels}
 
@@ -89,7 +99,14 @@ def _levels(column: Any, name: Any) -> list[Any]:
     import pandas as pd
 
     categorical = column.cat if isinstance(getattr(column, "dtype", None), pd.CategoricalDtype) else None
-    present = dict.fromkeys(plain(value) for value in pd.unique(pd.Series(column).dropna()))
+    try:
+        values = pd.unique(pd.Series(column).dropna())
+    except TypeError as error:
+        raise TableError(
+            f"Column {name!r} holds {_first(column)!r}, which cannot be a level: levels are words, numbers or truths. "
+            f"Leave the column out, or make words of it: df[{name!r}].astype(str)."
+        ) from error
+    present = dict.fromkeys(map(plain, values))
     if categorical is not None:
         levels = [plain(level) for level in categorical.categories]
         return levels if categorical.ordered else [level for level in levels if level in present]
@@ -166,6 +183,11 @@ class FillMissing(TabularProc):
                 )
             self.fills[name] = choose(there, self.fill_vals.get(name, 0.0))
             if len(there) < items.n and self.add_col and name not in self.flagged:
+                if f"{name}_na" in items.columns:
+                    raise TableError(
+                        f"FillMissing tells in a column {f'{name}_na'!r} where {name!r} was empty, but the table has "
+                        "a column of this name already. Rename it, or pass FillMissing(add_col=False)."
+                    )
                 self.flagged.append(name)
 
     def encodes(self, x: Table) -> Table:
@@ -204,8 +226,13 @@ class Normalize(TabularProc):
             there = values[~np.isnan(values)]
             if not len(there):
                 raise TableError(f"Column {name!r} is empty in all {items.n} training rows. Leave it out.")
-            self.means[name] = float(there.mean())
-            self.stds[name] = float(there.std())
+            with np.errstate(over="ignore"):
+                self.means[name], self.stds[name] = float(there.mean()), float(there.std())
+            if not np.isfinite(self.stds[name]):
+                raise TableError(
+                    f"The numbers of column {name!r} are too large to be scaled, up to {np.abs(there).max():.3g}. Take "
+                    f"their logarithm: np.log(df[{name!r}])."
+                )
 
     def encodes(self, x: Table) -> Table:
         for name in x.cont_names:

@@ -143,7 +143,7 @@ def as_numbers(column: Any, name: Any, row_name: Callable[[int], str]) -> npt.ND
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     found = np.empty(len(column))
     for place, value in enumerate(column):
-        if value is None or value != value or str(value) == "<NA>":
+        if is_empty_cell(value):
             found[place] = np.nan
             continue
         if isinstance(value, str) or hasattr(value, "isoformat"):
@@ -176,6 +176,8 @@ def is_empty_cell(value: Any) -> bool:
         return bool(value != value)
     except TypeError:  # pandas' NA compares to NA, which has no truth
         return True
+    except ValueError:  # an array compares to several truths
+        return False
 
 
 def plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from flambeau.foundation.errors import ArgumentError, EmptyError, TableError
 from flambeau.foundation.lists import L, listify
 from flambeau.tabular.dataset import TableDataset, TableReader
 from flambeau.tabular.procs import Categorify, TabularProc
+from flambeau.tabular.remarks import remarks
 from flambeau.tabular.table import as_frame
 from flambeau.tabular.targets import choose_target
 
@@ -84,6 +85,8 @@ class TabularPandas:
             target = choose_target(self._raw, self.reader.y_names, self.y_block, np.asarray(self.splits[0]))
             print(target.line)
         self._dataset = TableDataset(self._raw, self.reader, self.procs, target, self.splits)
+        for line in remarks(self._dataset):
+            print(line)
         return self
 
     @property
@@ -272,14 +275,14 @@ class _Rows:
 
 def _decoded_columns(kind: Any, values: Any, y_names: Sequence[Any]) -> dict[Any, Any]:
     from flambeau.data.kinds import Category
-    from flambeau.tabular.kinds import Levels, Numbers
+    from flambeau.tabular.kinds import Levels, Numbers, unscaled
 
     if isinstance(kind, Levels):
         vocabs = [np.array(vocab, dtype=object) for vocab in kind.vocabs]
         return {name: vocabs[place][values[:, place]] for place, name in enumerate(kind.names)}
     if isinstance(kind, Numbers):
-        scaled = values * np.array(kind.stds, dtype=np.float32) + np.array(kind.means, dtype=np.float32)
-        return {name: scaled[:, place] for place, name in enumerate(kind.names)}
+        numbers = unscaled(values, kind.means, kind.stds)
+        return {name: numbers[:, place] for place, name in enumerate(kind.names)}
     if isinstance(kind, Category):
         return {y_names[0]: np.array(kind.vocab, dtype=object)[values]}
     return {name: values[:, place] for place, name in enumerate(y_names)}

@@ -1,8 +1,8 @@
 """What is to be predicted: after reading it you know when a column of numbers is a set of classes.
 
 The rule, told in a printed line and overridden by `y_block`: words, truths and categories are classes; whole numbers
-that are 0 and 1 only are classes; other numbers are numbers. Several columns of zeros and ones are labels of which any
-may apply; several columns of numbers are predicted together.
+that are 0 and 1 only are classes; other numbers are numbers. Several columns of zeros and ones, or truths, are labels
+of which any may apply; several columns of numbers are predicted together.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ import torch
 from torch import Tensor
 
 from flambeau.data.block import TransformBlock
-from flambeau.data.categorize import (
-    Categorize,
-    EncodedMultiCategorize,
-    MultiCategorize,
-    RegressionSetup,
-    require_two_classes,
-)
+from flambeau.data.categorize import Categorize, EncodedMultiCategorize, MultiCategorize, RegressionSetup
 from flambeau.data.kinds import Kind
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, LabelError
 from flambeau.tabular.table import as_numbers, is_empty_cell, plain
+
+FEW_VALUES = 10
 
 
 @dataclass
@@ -58,7 +54,9 @@ def choose_target(frame: Any, names: Sequence[Any], y_block: Any, train: Any) ->
     if asked is None:
         asked = _by_rule(frame, names)
     if asked is RegressionSetup:
-        return Target(RegressionSetup(len(names)), f"Target {shown}: {'a number' if len(names) == 1 else 'numbers'}")
+        hint = "; for classes pass y_block=CategoryBlock()" if block is None and _may_be_classes(frame, names) else ""
+        what = "a number" if len(names) == 1 else "numbers"
+        return Target(RegressionSetup(len(names)), f"Target {shown}: {what}{hint}")
     if asked in (EncodedMultiCategorize, MultiCategorize):
         if len(names) < 2:
             raise ArgumentError("Many labels a row come as several columns of 0 and 1: y_names=[...].")
@@ -71,17 +69,20 @@ def choose_target(frame: Any, names: Sequence[Any], y_block: Any, train: Any) ->
     given = None if block is None else block.type_tfms[0].vocab
     vocab = list(given) if given is not None else _classes(frame[names[0]].iloc[train])
     made = Categorize(vocab, sort=False)
-    assert made.kind is not None
-    require_two_classes(made.kind, len(train))
+    if len(vocab) < 2:
+        raise LabelError(
+            f"All {len(train)} training rows have one class of {names[0]!r}, {vocab[0]!r}; a classifier needs at least "
+            "two. Look at the target, and at the split."
+        )
     few = ", ".join(map(str, vocab[:5])) + (", ..." if len(vocab) > 5 else "")
-    numeric = all(isinstance(level, int | float) for level in vocab)
+    numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in vocab)
     hint = "; for a number pass y_block=RegressionBlock()" if numeric and block is None else ""
     return Target(made, f"Target {shown}: {len(vocab)} classes ({few}){hint}")
 
 
 def _by_rule(frame: Any, names: Sequence[Any]) -> type[Transform]:
     numeric = [_is_number(frame[name]) for name in names]
-    binary = [is_num and _is_binary(frame[name]) for name, is_num in zip(names, numeric, strict=True)]
+    binary = [_is_binary(frame[name]) for name in names]
     if len(names) == 1:
         return Categorize if not numeric[0] or binary[0] else RegressionSetup
     return EncodedMultiCategorize if all(binary) else RegressionSetup if all(numeric) else Categorize
@@ -92,7 +93,15 @@ def _is_number(column: Any) -> bool:
 
 
 def _is_binary(column: Any) -> bool:
-    return column.dtype.kind in "iu" and set(np.unique(column.to_numpy()).tolist()) <= {0, 1}
+    """Whether a column holds truths, or whole numbers that are 0 and 1 only."""
+    kind = getattr(column.dtype, "kind", "O")
+    return kind == "b" or (kind in "iu" and set(np.unique(column.to_numpy()).tolist()) <= {0, 1})
+
+
+def _may_be_classes(frame: Any, names: Sequence[Any]) -> bool:
+    """Whether a target of numbers has so few values, all whole, that they may be the numbers of classes."""
+    values = frame[names[0]].unique()
+    return len(names) == 1 and len(values) <= FEW_VALUES and all(float(value).is_integer() for value in values)
 
 
 def _require_all(column: Any, name: Any) -> None:

@@ -88,7 +88,8 @@ class Predictor:
         bs = bs or self.loader.bs
         for start in range(0, len(items), bs):
             part = items[start : start + bs]
-            activated, size = self._activated(part if hasattr(part, "iloc") else list(part))
+            is_table = hasattr(part, "iloc") or hasattr(part, "to_pandas")
+            activated, size = self._activated(part if is_table else list(part))
             for answer, raw in zip(self.decodes(activated), activated, strict=True):
                 yield self._named(self.target.to_pixels(answer, size), raw)
 
