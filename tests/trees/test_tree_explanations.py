@@ -12,6 +12,7 @@ from small_forests import fitted, loaders, voyages
 
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, UnknownNameError
+from flambeau.foundation.numbers import number_words
 from flambeau.nn.metrics import accuracy
 from flambeau.tabular.learner import tabular_learner
 from flambeau.trees.asking import raw_outputs
@@ -19,7 +20,7 @@ from flambeau.trees.compare import compare_models
 from flambeau.trees.dependence import partial_dependence
 from flambeau.trees.domain import domain_check
 from flambeau.trees.drawing import draw_tree
-from flambeau.trees.features import Feature, number_words
+from flambeau.trees.features import Feature
 from flambeau.trees.importance import feature_importance
 from flambeau.trees.learner import TreeLearner, tree_learner
 from flambeau.trees.redundancy import cluster_columns, rank_correlations, redundant_columns

@@ -117,6 +117,12 @@ def train_vision(
     )  # fmt: skip
 
 
+TABLE_MODELS = (
+    "A net: plain, or tabm (an ensemble in one, stronger and slower). Trees: oner, tree, bagging, forest, extra, "
+    "boosting, lightgbm."
+)
+
+
 @train.command("table")
 @told_plainly
 def train_table(
@@ -124,10 +130,10 @@ def train_table(
     target: Annotated[list[str], typer.Option(help="The column to predict; may be given several times.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-table"),
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out, such as a number of rows.")] = None,
-    model: Annotated[str, typer.Option(help="plain, or tabm: an ensemble in one net, stronger and slower.")] = "plain",
-    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the rows.")] = 5,
-    bs: Annotated[int, typer.Option(min=2, help="Rows a batch.")] = 64,
-    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-2,
+    model: Annotated[str, typer.Option(help=TABLE_MODELS)] = "plain",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of a net: passes through the rows [5].")] = None,
+    bs: Annotated[int | None, typer.Option(min=2, help="Of a net: rows a batch [64].")] = None,
+    lr: Annotated[float | None, typer.Option(help="Of a net: the learning rate [0.01].")] = None,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share of rows that validate.")] = 0.2,
     sep: Annotated[str, typer.Option(help="What separates the columns.")] = ",",
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,

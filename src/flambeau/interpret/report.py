@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.data.kinds import Category
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.drawing import Drawing
+from flambeau.foundation.numbers import number_words
 from flambeau.foundation.paths import Path, atomic_write
 from flambeau.interpret.interpretation import ClassificationInterpretation, Interpretation
 
@@ -54,9 +56,16 @@ class Report:
 
 
 def write_report(
-    learn: Learner, folder: str | AnyPath, title: str, about: str = "", commands: list[str] | None = None
+    learn: Learner,
+    folder: str | AnyPath,
+    title: str,
+    about: str = "",
+    commands: list[str] | None = None,
+    more: Sequence[tuple[str, str, Any]] = (),
 ) -> Report:
     """Draw what a trained learner does and gets wrong, and write it with the history to a folder.
+
+    `more` are further pictures or tables for the page, each with a name for its file and a caption.
 
     Raises:
         OSError: the folder cannot be written.
@@ -81,6 +90,7 @@ def write_report(
     if ours:
         top = interpretation.plot_top_losses(N_TOP_LOSSES)
         drawings.append(("top_losses", "Where the model was most wrong (actual, then predicted)", top))
+    drawings += more
     sections = []
     for name, caption, drawing in drawings:
         if isinstance(drawing, Drawing):
@@ -117,7 +127,7 @@ def _page(title: str, about: str, history: Any, values: dict[str, float], sectio
         f"<div class=figure><b>{_figure(name, value)}</b><span class=soft>{html.escape(_spaced(name))}</span></div>"
         for name, value in shown.items()
     )
-    table = history.to_html(index=False, border=0, float_format=lambda number: f"{number:.4f}")
+    table = history.to_html(index=False, border=0, float_format=number_words)
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{html.escape(title)}</title><style>{STYLE}</style><main><h1>{html.escape(title)}</h1>"
@@ -131,4 +141,4 @@ def _spaced(name: str) -> str:
 
 
 def _figure(name: str, value: float) -> str:
-    return f"{value:.1%}" if name in ("accuracy", "error_rate") else f"{value:.4f}"
+    return f"{value:.1%}" if name in ("accuracy", "error_rate") else number_words(value)

@@ -9,9 +9,10 @@ import numpy as np
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category
 from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.numbers import number_words
 from flambeau.tabular.dataset import TableDataset
 from flambeau.train.learner import Learner
-from flambeau.trees.features import features_of, number_words
+from flambeau.trees.features import features_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, MultiCategory
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
+from flambeau.foundation.numbers import number_words
 from flambeau.nn.metrics import accuracy, accuracy_multi, rmse
 from flambeau.tabular.dataset import TableDataset
 from flambeau.tabular.learner import tabular_learner
@@ -18,7 +19,6 @@ from flambeau.train.ensemble import Ensemble
 from flambeau.train.learner import Learner
 from flambeau.train.monitor import smaller_is_better
 from flambeau.trees.estimators import MODELS
-from flambeau.trees.features import number_words
 from flambeau.trees.learner import tree_learner
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import numpy as np
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.numbers import number_words
 from flambeau.tabular.columns import cont_cat_split
 from flambeau.tabular.dataset import TableDataset
 from flambeau.tabular.procs import Categorify, FillMissing
 from flambeau.tabular.table import as_frame
 from flambeau.tabular.tabular_pandas import TabularPandas
 from flambeau.train.learner import Learner
-from flambeau.trees.features import number_words
 from flambeau.trees.importance import Importance
 
 ALIKE, DIFFERENT = 0.55, 0.75  # of the area under the curve; 0.5 is a coin's

@@ -14,7 +14,8 @@ import numpy as np
 from flambeau.data.kinds import Category
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
-from flambeau.trees.features import Feature, number_words
+from flambeau.foundation.numbers import number_words
+from flambeau.trees.features import Feature
 from flambeau.trees.waterfall import trees_of
 
 if TYPE_CHECKING:

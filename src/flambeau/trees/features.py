@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.data.kinds import Kind
+from flambeau.foundation.numbers import number_words
 from flambeau.tabular.kinds import Levels, Numbers
 
 MOST_LEVELS = 3  # levels that a rule lists by name
-
-
-def number_words(number: float, precision: int = 4, sign: bool = False) -> str:
-    """Return a number as a person would write it: large ones whole, with commas, small ones to so many digits."""
-    plus = "+" if sign else ""
-    if abs(number) >= 10_000 and abs(number) < 1e15:
-        return f"{number:{plus},.0f}"
-    return f"{number:{plus}.{precision}g}"
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ import torch
 from flambeau.data.kinds import Number
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
+from flambeau.foundation.numbers import number_words
 from flambeau.tabular.dataset import TableDataset
 from flambeau.train.learner import Learner
 from flambeau.trees.asking import column_names, place_of, raw_outputs, rows_of, scored, with_column
-from flambeau.trees.features import features_of, number_words
+from flambeau.trees.features import features_of
 from flambeau.trees.models import TreeModel
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.lists import L
+from flambeau.foundation.numbers import number_words
 from flambeau.nn.metrics import accuracy, accuracy_multi, rmse
 from flambeau.tabular.data_loaders import TabularDataLoaders
 from flambeau.tabular.dataset import TableDataset
@@ -75,6 +76,9 @@ class TreeLearner(Learner):
         dataset = self.rows
         if len(dataset) == 0:
             raise ArgumentError("A loaded learner has no rows to learn from: make a new one with tree_learner.")
+        if self.keep_logging:
+            rows = f"{len(dataset):,} rows x {self.model.n_features} columns"
+            print(f"{type(self.estimator).__name__} on {rows}: ", end="", flush=True)
         started = time.perf_counter()
         with warnings.catch_warnings():
             # few trees leave rows that none of them has left out: `oob_preds` leaves these rows out
@@ -109,13 +113,11 @@ class TreeLearner(Learner):
         recorder.fits.append({"estimator": repr(self.estimator)})
 
     def _told(self, values: dict[str, float], seconds: float) -> str:
-        rows = f"{len(self.rows):,} rows x {self.model.n_features} columns"
-        told = [f"{name} {value:.4g}" for name, value in values.items()]
-        line = f"{type(self.estimator).__name__} on {rows}: {', '.join([f'{seconds:.1f} s', *told])}"
+        told = ", ".join([f"{seconds:.1f} s", *(f"{name} {number_words(value)}" for name, value in values.items())])
         if self.metrics and self._has_oob:
             measured = self.oob_values()
-            line += f"; out of bag: {', '.join(f'{name} {value:.4g}' for name, value in measured.items())}"
-        return line
+            told += f"; out of bag: {', '.join(f'{name} {number_words(value)}' for name, value in measured.items())}"
+        return told
 
     # parts
 

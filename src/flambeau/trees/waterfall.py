@@ -18,8 +18,8 @@ import numpy.typing as npt
 from flambeau.data.kinds import Category
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.numbers import number_words
 from flambeau.trees.dependence import output_of
-from flambeau.trees.features import number_words
 
 if TYPE_CHECKING:
     import pandas as pd
