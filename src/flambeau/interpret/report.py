@@ -21,6 +21,8 @@ from flambeau.foundation.paths import Path, atomic_write
 from flambeau.interpret.interpretation import ClassificationInterpretation, Interpretation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flambeau.train.learner import Learner
 
 N_TOP_LOSSES = 12
@@ -38,7 +40,8 @@ p { margin: .4rem 0 1rem; } .soft { color: var(--soft); }
 .figure { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem 1.1rem; }
 .figure b { display: block; font-size: 1.6rem; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .9rem; border-bottom: 1px solid var(--line); } th { color: var(--soft); }
+th, td { text-align: right; padding: .3rem .9rem; border-bottom: 1px solid var(--line);
+  white-space: nowrap; } th { color: var(--soft); }
 img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .6rem; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem;
   overflow-x: auto; }
@@ -89,6 +92,7 @@ def write_report(
         drawings.append(("confusion", "Which classes were taken for which", interpretation.plot_confusion_matrix()))
     if ours:
         top = interpretation.plot_top_losses(N_TOP_LOSSES)
+        top = top if isinstance(top, Drawing) else _answers_first(top)
         drawings.append(("top_losses", "Where the model was most wrong (actual, then predicted)", top))
     drawings += more
     sections = []
@@ -108,6 +112,12 @@ def write_report(
     with atomic_write(report.page, "w") as file:
         file.write(page)
     return report
+
+
+def _answers_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a table with their answers in front, where a wide table does not hide them."""
+    answers = [name for name in rows.columns if str(name).split(" ")[0] in ("actual", "predicted", "note")]
+    return rows[[*answers, *(name for name in rows.columns if name not in answers)]]
 
 
 def _interpret(learn: Learner) -> Interpretation:
