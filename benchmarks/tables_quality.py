@@ -1,9 +1,8 @@
 """Tables: how good answers are on real data, the mean of several seeds: Adult, Titanic, California, Ames, bicycles.
 
-    python benchmarks/tables_quality.py adult titanic --seeds 3 --models plain tabm
+    python benchmarks/tables_quality.py adult titanic --seeds 3 --models forest boosting tabm boosting+tabm
 
-A model is a function: it takes a task, the positions of the rows to learn from and of those to answer, and a seed, and
-returns the answers. Nothing is chosen by the rows that are answered: models see no validation rows at all.
+Nothing is chosen by the rows that are answered: models see no validation rows at all.
 """
 
 from __future__ import annotations
@@ -25,10 +24,14 @@ import torch
 
 from flambeau.foundation.seeds import set_seed
 from flambeau.tabular.columns import cont_cat_split
+from flambeau.tabular.data_loaders import TabularDataLoaders
 from flambeau.tabular.dates import add_datepart
 from flambeau.tabular.learner import tabular_learner
 from flambeau.tabular.procs import Categorify, FillMissing, Normalize
 from flambeau.tabular.tabular_pandas import TabularPandas
+from flambeau.train.ensemble import Ensemble
+from flambeau.train.learner import Learner
+from flambeau.trees.learner import tree_learner
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "tabular"
 Answers = npt.NDArray[Any]
@@ -54,25 +57,37 @@ class Task:
             self.conts, self.cats = cont_cat_split(self.frame, dep_var=self.target)
 
 
-Model = Callable[[Task, Split, int], Answers]
+NETS, TREES = {"plain", "tabm"}, {"oner", "tree", "bagging", "forest", "extra", "boosting", "lightgbm"}
+USUAL = ("oner", "tree", "forest", "boosting", "plain", "tabm", "boosting+tabm")
 
 
-def net(task: Task, split: Split, seed: int, *, kind: str) -> Answers:
-    """Answer by a net of flambeau: classes as they are in the table, or numbers."""
+def answered(task: Task, split: Split, seed: int, model: str) -> Answers:
+    """Return the answers of a model: classes as they are in the table, or numbers; "a+b" averages two models."""
     set_seed(seed)
     rows = task.frame.iloc[split[0]]
     procs = [Categorify, FillMissing, Normalize]
     table = TabularPandas(rows, procs, task.cats, task.conts, task.target, splits=(range(len(rows)), []))
     dls = table.dataloaders(task.bs, device="cpu", seed=seed)
-    learn = tabular_learner(dls, model=kind, wd=0.01, seed=seed)
-    with learn.no_logging(), learn.no_bar():
-        learn.fit_one_cycle(task.epochs, task.lr)
-        inputs = task.frame.iloc[split[1]].drop(columns=task.target)
-        answers = learn.get_preds(dl=dls.test_dl(inputs, bs=4096))[0].numpy()
+    team = Ensemble([trained(task, dls, name, seed) for name in model.split("+")])
+    inputs = task.frame.iloc[split[1]].drop(columns=task.target)
+    with contextlib.ExitStack() as silent:
+        for learn in team.members:
+            silent.enter_context(learn.no_logging())
+            silent.enter_context(learn.no_bar())
+        answers = team.get_preds(dl=dls.test_dl(inputs, bs=4096))[0].numpy()
     return np.array(dls.vocab)[answers.argmax(1)] if dls.c > 1 else answers[:, 0]
 
 
-MODELS: dict[str, Model] = {"plain": partial(net, kind="plain"), "tabm": partial(net, kind="tabm")}
+def trained(task: Task, dls: TabularDataLoaders, name: str, seed: int) -> Learner:
+    """Return a trained learner: a net by the task's epochs and rate, or trees by their usual settings."""
+    if name in TREES:
+        learn: Learner = tree_learner(dls, name, seed=seed)
+        learn.fit(1)
+        return learn
+    learn = tabular_learner(dls, model=name, wd=0.01, seed=seed)
+    with learn.no_logging(), learn.no_bar():
+        learn.fit_one_cycle(task.epochs, task.lr)
+    return learn
 
 
 def share_right(answers: Answers, truths: Answers) -> float:
@@ -168,13 +183,13 @@ def bikes() -> Task:
 TASKS = {"adult": adult, "titanic": titanic, "california": california, "ames": ames, "bikes": bikes}
 
 
-def measured(task: Task, model: Model, n_seeds: int) -> Iterator[dict[str, float]]:
+def measured(task: Task, model: str, n_seeds: int) -> Iterator[dict[str, float]]:
     """Yield what each seed measures, answers of all its splits together."""
     truths = task.frame[task.target].to_numpy()
     for seed in range(n_seeds):
         splits = task.splits(seed)
         with contextlib.redirect_stdout(io.StringIO()):
-            answers = np.concatenate([model(task, split, seed) for split in splits])
+            answers = np.concatenate([answered(task, split, seed, model) for split in splits])
         right = truths[np.concatenate([answered for _, answered in splits])]
         yield {name: measure(answers, right) for name, measure in task.measures.items()}
 
@@ -183,18 +198,21 @@ def main() -> None:
     """Print a line for each task and model: mean and deviation of each measure over the seeds, seconds a seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="*", choices=[*TASKS, []], help="all, if none is named")
-    parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=USUAL, help=f"{', '.join(sorted(NETS | TREES))}, or a+b")
     parser.add_argument("--seeds", type=int, default=3)
     wanted = parser.parse_args()
+    wrong = [name for model in wanted.models for name in model.split("+") if name not in NETS | TREES]
+    if wrong:
+        parser.error(f"there is no model {wrong[0]!r}")
     torch.set_num_threads(1)
     for name in wanted.tasks or TASKS:
         task = TASKS[name]()
         for model in wanted.models:
             start = time.perf_counter()
-            found = pd.DataFrame(measured(task, MODELS[model], wanted.seeds))
+            found = pd.DataFrame(measured(task, model, wanted.seeds))
             cells = [f"{m} {v.mean():10.4g} (deviation {v.std(ddof=0):.2g})" for m, v in found.items()]
             seconds = (time.perf_counter() - start) / wanted.seeds
-            print(f"{name:12}{model:8}" + "  ".join(cells) + f"  {seconds:6.1f} s a seed", flush=True)
+            print(f"{name:12}{model:15}" + "  ".join(cells) + f"  {seconds:6.1f} s a seed", flush=True)
 
 
 if __name__ == "__main__":
