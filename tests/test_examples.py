@@ -65,3 +65,11 @@ def test_search_reports_the_ensemble(folder: Path) -> None:
     told = run_example("search.py", folder, 2)
     assert "Best accuracy" in told
     assert "ensemble" in told
+
+
+def test_tables_compares_models_and_explains_one_patient(folder: Path) -> None:
+    told = run_example("tables.py", folder)
+    assert "forest+net" in told
+    assert "from 153.5 for the mean of the training rows" in told
+    for name in ("comparison", "importance", "dependence", "one-patient"):
+        assert (folder / f"{name}.png").stat().st_size > 5_000

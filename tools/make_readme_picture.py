@@ -1,6 +1,7 @@
-"""Draw the picture of the README: the demo's most certain mistakes beside its confusion matrix.
+"""Draw the pictures of the README: the demo's most certain mistakes, and models of a table side by side.
 
-    flambeau demo && python tools/make_readme_picture.py flambeau-demo docs/images/demo.png
+    flambeau demo && python tools/make_readme_picture.py demo flambeau-demo/pictures docs/images/demo.png
+    python examples/tables.py && python tools/make_readme_picture.py tables example-tables docs/images/tables.png
 """
 
 from __future__ import annotations
@@ -14,19 +15,24 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from PIL import Image
 
+TITLES = {
+    "demo": {"batch": "what it sees", "confusion": "what it mixes up", "top_losses": "where it is most wrong"},
+    "tables": {"comparison": "which model suits the table", "one-patient": "why it answers so for one patient"},
+}
 
-def main(demo: Path, out: Path) -> None:
-    """Put the batch, the confusion matrix and the top losses of a demo side by side."""
-    names = {"batch": "what it sees", "confusion": "what it mixes up", "top_losses": "where it is most wrong"}
-    pictures = [Image.open(demo / "pictures" / f"{name}.png") for name in names]
+
+def main(which: str, folder: Path, out: Path) -> None:
+    """Put the pictures of a folder side by side."""
+    titles = TITLES[which]
+    pictures = [Image.open(folder / f"{name}.png") for name in titles]
     widths = [picture.width / picture.height for picture in pictures]
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=widths, layout="constrained")
-    for picture, title, ax in zip(pictures, names.values(), axes, strict=True):
+    figure, axes = plt.subplots(1, len(titles), figsize=(13, 4.6), width_ratios=widths, layout="constrained")
+    for picture, title, ax in zip(pictures, titles.values(), axes, strict=True):
         ax.imshow(picture)
         ax.set_axis_off()
         ax.set_title(title, fontsize=13)
-    figure.savefig(out, dpi=80)
+    figure.savefig(out, dpi=80, bbox_inches="tight")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
