@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))
-from timing import compare
+from timing import compare, has_fastai
 
 from flambeau.nn.metrics import accuracy
 from flambeau.tabular.data_loaders import TabularDataLoaders
 from flambeau.tabular.learner import tabular_learner
 from flambeau.tabular.procs import Categorify, FillMissing, Normalize
 from flambeau.tabular.tabular_pandas import TabularPandas
+from flambeau.trees.learner import tree_learner
 
 N, N_VALID = 32_561, 6_512
 LEVELS = (9, 16, 7, 15, 6, 5, 2, 42)
@@ -66,6 +68,47 @@ def silent(make: Callable[[], Any]) -> Any:
         return make()
 
 
+def fastai_loaders(frame: pd.DataFrame, splits: Any, bs: int) -> Any:
+    """Return fastai's loaders of the same table."""
+    from fastai.tabular.all import Categorify as FastaiCategorify
+    from fastai.tabular.all import CategoryBlock as FastaiCategoryBlock
+    from fastai.tabular.all import FillMissing as FastaiFillMissing
+    from fastai.tabular.all import Normalize as FastaiNormalize
+    from fastai.tabular.all import TabularPandas as FastaiPandas
+
+    procs = [FastaiCategorify, FastaiFillMissing, FastaiNormalize]
+    table = FastaiPandas(
+        frame.copy(), procs, list(CATS), list(CONTS), "y", y_block=FastaiCategoryBlock(), splits=splits
+    )
+    return table.dataloaders(bs)
+
+
+def fastai_learner(dls: Any) -> Any:
+    """Return fastai's learner with the same metric."""
+    from fastai.metrics import accuracy as fastai_accuracy
+    from fastai.tabular.all import tabular_learner as fastai_tabular_learner
+
+    return fastai_tabular_learner(dls, metrics=fastai_accuracy)
+
+
+def fastai_epoch(theirs: Any) -> None:
+    """Train for an epoch."""
+    with theirs.no_bar(), theirs.no_logging():
+        theirs.fit(1, 1e-3)
+
+
+def fastai_inference(theirs: Any, new: pd.DataFrame) -> None:
+    """Answer new rows."""
+    with theirs.no_bar(), theirs.no_logging():
+        theirs.get_preds(dl=theirs.dls.test_dl(new.copy(), bs=1024))
+
+
+def fastai_row(theirs: Any, row: Any) -> None:
+    """Answer one row."""
+    with theirs.no_bar(), theirs.no_logging():
+        theirs.predict(row)
+
+
 def main() -> None:
     """Print the table of ratios."""
     torch.set_num_threads(1)
@@ -77,10 +120,14 @@ def main() -> None:
         table = TabularPandas(frame, PROCS, CATS, CONTS, "y", splits=splits)
         return table.dataloaders(bs, device="cpu")
 
+    sides: dict[str, Callable[[], object]] = {}
+    if has_fastai():
+        sides["fastai"] = lambda: fastai_loaders(frame, splits, 64)
     compare(
         "building loaders", "1.5",
         bare=lambda: [tensor[splits[0]] for tensor in bare_tensors(frame, splits[0])],
         flambeau=lambda: silent(lambda: loaders(64)),
+        **sides,
     )  # fmt: skip
     cats, conts, target = bare_tensors(frame, splits[0])
     train, valid = torch.tensor(splits[0]), torch.tensor(splits[1])
@@ -115,11 +162,17 @@ def main() -> None:
             for places in torch.randperm(len(train)).split(bs):
                 _ = [part[places] for part in (cats, conts, target)]
 
-        compare(f"epoch, batches of {bs}", "1.15", bare=bare_epoch, flambeau=our_epoch)
+        epochs, batches = dict(sides), dict(sides)
+        if has_fastai():
+            theirs = fastai_learner(fastai_loaders(frame, splits, bs))
+            epochs["fastai"] = partial(fastai_epoch, theirs)
+            batches["fastai"] = lambda theirs=theirs: [None for _ in theirs.dls.train]  # type: ignore[misc]
+        compare(f"epoch, batches of {bs}", "1.15", bare=bare_epoch, flambeau=our_epoch, **epochs)
         compare(
-            f"batches alone, of {bs}", "-",
+            f"batches alone, of {bs}", "fastai >= 40x",
             bare=bare_batches,
             flambeau=lambda dls=dls: [None for _ in dls.train],  # type: ignore[misc]
+            **batches,
         )  # fmt: skip
 
     new = frame.drop(columns="y")
@@ -133,16 +186,30 @@ def main() -> None:
         with learn.no_bar():
             learn.get_preds(dl=dls.test_dl(new))
 
-    compare("predicting 32,561 new rows", "1.5", bare=bare_inference, flambeau=our_inference)
+    if has_fastai():
+        sides["fastai"] = partial(fastai_inference, theirs, new)
+    compare("predicting 32,561 new rows", "1.5", bare=bare_inference, flambeau=our_inference, **sides)
     row = new.iloc[5]
 
     @torch.no_grad()
     def bare_row() -> Tensor:
         return model(cats[5:6], conts[5:6]).softmax(1)
 
+    if has_fastai():
+        sides["fastai"] = partial(fastai_row, theirs, row)
+    aim = "under 5 ms; fastai >= 5x"
+    compare("one row (ours from words)", aim, repeats=50, bare=bare_row, flambeau=lambda: learn.predict(row), **sides)
+    forest = silent(lambda: tree_learner(dls, "forest", seed=0))
+    silent(forest.fit)
+    matrix = forest.matrix(1).to_numpy()
     compare(
-        "one row (flambeau from words)", "under 5 ms", repeats=50, bare=bare_row, flambeau=lambda: learn.predict(row)
-    )
+        "a forest's answers, 6,512 rows", "1.1",
+        bare=lambda: forest.estimator.predict_proba(matrix), flambeau=lambda: silent(forest.get_preds),
+    )  # fmt: skip
+    compare(
+        "one row by a forest of 200", "1.5", repeats=20,
+        bare=lambda: forest.estimator.predict_proba(matrix[:1]), flambeau=lambda: forest.predict(row),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
