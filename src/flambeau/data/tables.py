@@ -66,6 +66,10 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
         frame = pd.read_csv(csv, **options)
     except FileNotFoundError as error:
         raise TableError(f"There is no file {csv}.") from error
+    except IsADirectoryError as error:
+        raise TableError(f"{csv} is a folder, not a file.") from error
+    except LookupError as error:
+        raise TableError(f"There is no such encoding: {error}. Usual ones are 'utf-8', 'latin-1', 'utf-16'.") from error
     except UnicodeDecodeError as error:
         encoding = options.get("encoding") or "UTF-8"
         raise TableError(
