@@ -218,3 +218,13 @@ def test_factors_are_drawn_with_their_titles() -> None:
     drawing = trained(n_epoch=1).plot_factors(6)
     assert len(drawing.axes[0].texts) == 6
     drawing.close()
+
+
+def test_names_of_drawn_factors_do_not_lie_on_each_other() -> None:
+    learn = trained(n_epoch=1)
+    learn.model.i_weight.weight.data[1:11] = torch.randn(5)  # ten films at one place
+    drawing = learn.plot_factors(20)
+    shown = [name.get_window_extent() for name in drawing.axes[0].texts if name.get_visible()]
+    assert 2 <= len(shown) <= 11
+    assert not any(box.overlaps(other) for place, box in enumerate(shown) for other in shown[:place])
+    drawing.close()
