@@ -63,18 +63,28 @@ def test_the_closed_form_is_the_least_of_its_sum_of_squares(learn: CollabLearner
     taste = cold.user_from_ratings(ratings)
     best = torch.cat([taste.factors.double(), torch.tensor([taste.bias]).double()])
     rows = torch.tensor([learn.item_row(item) - 1 for item in ratings])
-    share = torch.tensor(list(ratings.values())).double() / 5.5
+    rated = torch.tensor(list(ratings.values())).double()
     items = cold.items.table[rows]
     x = torch.cat([items[:, :-1], torch.ones(3, 1)], 1)
 
+    share = (x @ cold.users.mean + items[:, -1]).sigmoid()  # what the mean user would give
+
     def cost(user: torch.Tensor) -> torch.Tensor:
-        misses = (share.logit() - items[:, -1] - x @ user) * 5.5 * share * (1 - share) / 0.5
         away = user - cold.users.mean
+        misses = (rated - 5.5 * share - 5.5 * share * (1 - share) * (x @ away)) / 0.5
         return misses.square().sum() + away @ torch.linalg.solve(cold.users.spread, away)
 
     user = best.clone().requires_grad_()
     (slope,) = torch.autograd.grad(cost(user), user)
     assert slope.abs().max() < 1e-2 * torch.autograd.grad(cost(user + 1), user)[0].abs().max()
+
+
+def test_a_high_rating_counts_as_much_as_one_in_the_middle(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    film, start = learn.item_row("film 4"), cold.predict(cold.mean_user())
+    answers = [cold.predict(cold.user_from_ratings({"film 4": rating})) for rating in (start[film].item() + 1, 5.4)]
+    steps = [float(answer[film] - start[film]) for answer in answers]
+    assert steps[1] > 1.3 * steps[0]  # a sigmoid undone at 5.4 of 5.5 would leave next to nothing of it
 
 
 def test_a_new_item_is_guessed_from_who_rated_it(learn: CollabLearner) -> None:
@@ -94,6 +104,8 @@ def test_attributes_tell_factors(learn: CollabLearner) -> None:
     assert alike > 0.7
     with pytest.raises(ShapeError, match="a row for each of the 20 items"):
         cold.attribute_map(even[:3])
+    with pytest.raises(ShapeError, match="made from 1 attributes"):
+        cold.from_attributes(mapped, torch.ones(2))
 
 
 def test_questions_are_those_that_most_can_answer(learn: CollabLearner) -> None:
@@ -111,6 +123,9 @@ def test_mistakes_are_told(learn: CollabLearner) -> None:
         cold.user_from_ratings({"film 99": 3})
     with pytest.raises(ArgumentError, match=r"6 is outside the model's range 0 to 5\.5"):
         cold.user_from_ratings({"film 1": 6})
+    for odd in (float("nan"), "good", None):
+        with pytest.raises(ArgumentError, match="no finite number"):
+            cold.user_from_ratings({"film 1": odd})
     with pytest.raises(ArgumentError, match="at least one question"):
         cold.questions(0)
     with pytest.raises(ArgumentError, match="use_nn=False"):
@@ -119,7 +134,7 @@ def test_mistakes_are_told(learn: CollabLearner) -> None:
 
 def test_answers_beat_the_mean_on_users_held_out(learn: CollabLearner) -> None:
     table = cold_start_table(ColdStart(learn), tastes(range(40, 60)), (2,), fewest=10)
-    assert list(table.index) == ["mean user", "2 questions", "2 at random", "all answers"]
+    assert list(table.index) == ["mean user", "2 questions", "2 of those rated", "2 at random", "all answers"]
     assert table.loc["2 questions", "RMSE"] < 0.5 * table.loc["mean user", "RMSE"]
     assert table.loc["mean user", "answers"] == 0
 

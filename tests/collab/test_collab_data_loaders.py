@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.splits import LeaveLastOutSplitter
 from flambeau.data.splitters import IndexSplitter, TimeSplitter
-from flambeau.foundation.errors import DataError, EmptyError, TableError, UnknownNameError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, TableError, UnknownNameError
 
 pd = pytest.importorskip("pandas")
 
@@ -87,13 +88,16 @@ def test_pairs_rated_twice_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("rating", float("nan"), r"'rating', row 7 of the table, is missing"),
         ("rating", "good", r"row 7 of the table, is 'good', which is no finite number"),
         ("rating", float("inf"), r"row 7 of the table, is inf"),
+        ("rating", 1e300, r"row 7 of the table, is 1e\+300, which is no finite number"),
         ("user", None, r"Row 7 of the ratings has no 'user'"),
         ("title", None, r"Row 7 of the ratings has no 'title'"),
+        ("title", 3, r"'title' holds names of different types, str \('film .'\) and int \(3\)"),
+        ("user", ["u1"], r"'user' holds what is no name"),
     ],
 )
 def test_a_bad_cell_is_told_with_its_row(column: str, value: Any, words: str) -> None:
-    frame = table().astype({"rating": object})
-    frame.loc[7, column] = value
+    frame = table().astype(object)
+    frame.at[7, column] = value
     with pytest.raises(TableError, match=words):
         loaders(frame)
 
@@ -109,6 +113,65 @@ def test_a_bad_table_is_told() -> None:
         loaders(table(1, 9))
     with pytest.raises(TableError, match="three columns"):
         loaders(table(), item_name="user")
+    with pytest.raises(TableError, match="2 columns named 'rating'"):
+        loaders(pd.concat([table(), table().rating], axis=1))
+    with pytest.raises(TableError, match=r"must be a number, but the column holds datetime64"):
+        loaders(table().assign(rating=pd.Timestamp("2026-01-01")))
+    with pytest.raises(TableError, match=r"was expected .* got a list\."):
+        loaders([("u1", "film 1", 3)])
+    with pytest.raises(DataError, match="at least 2 items, got 1"):
+        loaders(table().iloc[:1])
+
+
+def test_a_split_that_is_none_is_told() -> None:
+    mask = torch.ones(30, dtype=torch.bool).numpy()
+    with pytest.raises(ArgumentError, match="MaskSplitter"):
+        loaders(table(), splitter=lambda frame: (mask, ~mask))
+    with pytest.raises(ArgumentError, match="position 99"):
+        loaders(table(), splitter=lambda frame: ([0, 1, 99], [2]))
+
+
+class FromElsewhere:
+    """A table of another library, which knows how to become one of pandas: of polars or Arrow, say."""
+
+    def to_pandas(self) -> Any:
+        return table()
+
+
+@pytest.mark.parametrize("kind", ["elsewhere", "nullable", "string", "categorical"])
+def test_tables_of_every_kind_give_the_same_pairs(kind: str) -> None:
+    frame = table()
+    others = {
+        "elsewhere": FromElsewhere(),
+        "nullable": frame.convert_dtypes(),
+        "string": frame.astype({"user": "string", "title": "string"}),
+        "categorical": frame.astype({"user": "category", "title": "category"}),
+    }
+    dls, expected = loaders(others[kind]), loaders(frame)
+    assert torch.equal(dls.train_ds.pairs, expected.train_ds.pairs)
+    assert torch.equal(dls.valid_ds.ratings, expected.valid_ds.ratings)
+    assert list(dls.classes["title"]) == list(expected.classes["title"])
+
+
+def test_a_categorical_column_keeps_its_order_and_only_what_occurs() -> None:
+    frame = table().astype({"user": pd.CategoricalDtype(["u9", "u5", "u4", "u3", "u2", "u1", "u0"])})
+    assert list(loaders(frame).classes["user"]) == ["#na#", "u5", "u4", "u3", "u2", "u1", "u0"]
+
+
+def test_building_goes_through_no_row_in_python() -> None:
+    big = pd.concat([table(60, 50)] * 40, ignore_index=True)
+    made = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal made
+        made += event == "call"
+
+    sys.setprofile(count)
+    try:
+        loaders(big)
+    finally:
+        sys.setprofile(None)
+    assert made < len(big) / 20
 
 
 def test_a_file_of_ratings_is_read(tmp_path: Path) -> None:
@@ -118,7 +181,18 @@ def test_a_file_of_ratings_is_read(tmp_path: Path) -> None:
     assert len(dls.train_ds) == 24
     with pytest.raises(TableError, match="There is no file"):
         CollabDataLoaders.from_csv(tmp_path / "none.csv")
-    with pytest.raises(TableError, match="wrong separator"):
+    with pytest.raises(TableError, match=r"separator seems to be: sep=','"):
         CollabDataLoaders.from_csv(file, delimiter=";")
+    assert len(CollabDataLoaders.from_csv(file, sep=",", bs=4, device="cpu").train_ds) == 24
+    with pytest.raises(TableError, match="is a folder"):
+        CollabDataLoaders.from_csv(tmp_path)
+    with pytest.raises(TableError, match="no such encoding"):
+        CollabDataLoaders.from_csv(file, encoding="latn")
+    table().to_csv(file, index=False, sep=";")
+    with pytest.raises(TableError, match="separator seems to be"):
+        CollabDataLoaders.from_csv(file)
+    file.write_text("user,title,rating,rating\n1,a,3,4\n2,b,4,5\n")
+    with pytest.raises(TableError, match="several columns of one name: 'rating'"):
+        CollabDataLoaders.from_csv(file)
     with pytest.raises(UnknownNameError, match="max_n"):
         dls.show_batch(max=3)

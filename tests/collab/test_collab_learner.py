@@ -16,7 +16,7 @@ from flambeau.collab.implicit import BPRLoss, implicit_learner
 from flambeau.collab.learner import CollabLearner, collab_learner
 from flambeau.collab.models import EmbeddingDotBias, EmbeddingNN, get_emb_sz
 from flambeau.collab.ranking import ranked_values
-from flambeau.foundation.errors import ArgumentError, UnknownNameError
+from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, UnknownNameError
 from flambeau.foundation.seeds import set_seed
 from flambeau.train.load_learner import load_learner
 
@@ -86,6 +86,27 @@ def test_an_unknown_user_is_predicted_as_the_mean_and_told(capsys: pytest.Captur
         learn.recommend("nobody")
 
 
+def test_a_name_of_another_type_is_told_not_taken_for_an_unknown_one() -> None:
+    frame = two_tastes().assign(user=lambda rows: rows.user.str[1:].astype(int))
+    learn = collab_learner(CollabDataLoaders.from_df(frame, bs=16, device="cpu"), 3)
+    with pytest.raises(UnknownNameError, match=r"'7' \(str\) was 7 \(int\) in the training ratings"):
+        learn.recommend("7")
+    with pytest.raises(TableError, match=r"astype\(\{'user': 'int'\}\)"):
+        learn.get_preds(dl=learn.dls.test_dl(frame.astype({"user": str})))
+    with pytest.raises(UnknownNameError, match="7"):
+        learn.recommend([7])
+
+
+def test_what_is_asked_for_must_make_sense() -> None:
+    learn = trained(n_epoch=1)
+    with pytest.raises(EmptyError, match="no user"):
+        learn.recommend_all([])
+    assert set(learn.recommend_all("u7", n=2).user) == {"u7"}
+    for ask in (learn.ranking, lambda n: learn.recommend("u7", n)):
+        with pytest.raises(ArgumentError, match="at least 1; got 0"):
+            ask(0)
+
+
 def test_rows_of_a_table_are_predicted_in_order() -> None:
     learn = trained(n_epoch=1)
     frame = two_tastes().iloc[[5, 90, 3]]
@@ -101,6 +122,8 @@ def test_ranges_that_do_not_hold_the_ratings_are_refused() -> None:
         collab_learner(dls, y_range=(0, 4))
     with pytest.raises(ArgumentError, match="low below high"):
         collab_learner(dls, y_range=(5, 0))
+    with pytest.raises(ArgumentError, match="low below high; got 5"):
+        collab_learner(dls, y_range=5)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="use_nn=True"):
         collab_learner(dls, layers=[10])
 
@@ -194,4 +217,14 @@ def test_an_export_predicts_and_recommends_in_a_fresh_process(tmp_path: Path, us
 def test_factors_are_drawn_with_their_titles() -> None:
     drawing = trained(n_epoch=1).plot_factors(6)
     assert len(drawing.axes[0].texts) == 6
+    drawing.close()
+
+
+def test_names_of_drawn_factors_do_not_lie_on_each_other() -> None:
+    learn = trained(n_epoch=1)
+    learn.model.i_weight.weight.data[1:11] = torch.randn(5)  # ten films at one place
+    drawing = learn.plot_factors(20)
+    shown = [name.get_window_extent() for name in drawing.axes[0].texts if name.get_visible()]
+    assert 2 <= len(shown) <= 11
+    assert not any(box.overlaps(other) for place, box in enumerate(shown) for other in shown[:place])
     drawing.close()

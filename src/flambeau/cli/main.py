@@ -162,6 +162,7 @@ def train_ratings(
     wd: Annotated[float, typer.Option(help="The weight decay.")] = 0.1,
     bs: Annotated[int, typer.Option(min=1, help="Ratings a batch.")] = 64,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share to validate.")] = 0.2,
+    sep: Annotated[str | None, typer.Option(help="What separates the columns (a comma).")] = None,
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
     top: Annotated[int, typer.Option(min=1, help="How many items to recommend to each user.")] = 10,
 ) -> None:
@@ -170,7 +171,7 @@ def train_ratings(
 
     run_train_ratings(
         file, out, user=user, item=item, rating=rating, time=time, factors=factors, epochs=epochs, lr=lr, wd=wd, bs=bs,
-        valid_pct=valid_pct, seed=seed, top=top,
+        valid_pct=valid_pct, sep=sep, seed=seed, top=top,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ def run_train_ratings(
     wd: float,
     bs: int,
     valid_pct: float,
+    sep: str | None,
     seed: int,
     top: int,
 ) -> None:
@@ -37,7 +38,7 @@ def run_train_ratings(
     set_seed(seed)
     splitter = TimeSplitter(time, valid_pct) if time is not None else None
     dls = CollabDataLoaders.from_csv(
-        file, valid_pct, user, item, rating, seed=seed, path=out, bs=bs, splitter=splitter
+        file, valid_pct, user, item, rating, seed=seed, path=out, bs=bs, delimiter=sep, splitter=splitter
     )
     both = [loader.dataset.ratings for loader in dls.loaders]
     low, high = min(float(half.min()) for half in both), max(float(half.max()) for half in both)

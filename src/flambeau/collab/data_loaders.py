@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from flambeau.collab.ratings import Ratings, read_ratings
+from flambeau.collab.ratings import Ratings, read_ratings, whole_table
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import RandomSplitter
@@ -53,6 +53,7 @@ class CollabDataLoaders(DataLoaders):
             EmptyError: there is no row.
             DataError: there is one user only, or one item only.
         """
+        ratings = whole_table(ratings)
         if len(ratings) == 0:
             raise EmptyError("The table of ratings has no row.")
         if ratings.shape[1] < FEWEST_COLUMNS:
@@ -64,9 +65,9 @@ class CollabDataLoaders(DataLoaders):
             given if given is not None else str(default)
             for given, default in zip((user_name, item_name, rating_name), ratings.columns, strict=False)
         )
-        if isinstance(ratings.columns[0], int):
+        if not all(isinstance(name, str) for name in ratings.columns):
             ratings = ratings.rename(columns=str)
-        split = (splitter or RandomSplitter(valid_pct, seed))(ratings)
+        split = RandomSplitter(valid_pct, seed).arrays(len(ratings)) if splitter is None else splitter(ratings)
         if not len(split[0]):
             raise EmptyError("The training half of the split is empty. Check the splitter.")
         data = read_ratings(ratings, user, item, rating, split)
@@ -89,14 +90,18 @@ class CollabDataLoaders(DataLoaders):
         delimiter: str | None = None,
         header: int | None = 0,
         encoding: str = "utf-8",
+        sep: str | None = None,
         **options: Any,
     ) -> Self:
-        """Return loaders of a file of ratings; the other options are those of `from_df`.
+        """Return loaders of a file of ratings, whose columns `sep` (or `delimiter`) separates.
+
+        The other options are those of `from_df`.
 
         Raises:
             TableError: the file cannot be read as a table; and what `from_df` raises.
         """
-        frame = read_csv(csv, sep=delimiter or ",", header=header, encoding=encoding)
+        named = {} if delimiter is None and sep is None else {"sep": sep or delimiter}
+        frame = read_csv(csv, header=header, encoding=encoding, **named)
         return cls.from_df(frame, valid_pct, user_name, item_name, rating_name, seed, path, bs, **options)
 
     @classmethod

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.learner import CollabLearner, collab_learner
-from flambeau.collab.ratings import Ratings
+from flambeau.collab.ratings import Ratings, as_places
 from flambeau.data.batch import Batch
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.losses import Loss
@@ -69,13 +69,14 @@ class TakenItems(Ratings):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these ratings."""
-        places = np.asarray(indices, dtype=np.uint64)
+        rows = as_places(indices)
+        places = rows.numpy().astype(np.uint64)
         odds = np.arange(1, len(places) * 2, 2).astype(np.uint64)
         mixed = int(((places + np.uint64(1)) * np.uint64(ODD) * odds).sum())
         generator = torch.Generator().manual_seed((mixed + self.seed) % (1 << 63))
-        pairs = self.pairs[torch.tensor(indices)]
+        pairs = self.pairs.index_select(0, rows)
         columns = torch.cat([pairs, self.others(pairs[:, 0], generator)], 1)
-        return Batch((columns,), (self.ratings[torch.tensor(indices)],), self._batch_kinds)
+        return Batch((columns,), (self.ratings.index_select(0, rows),), self._batch_kinds)
 
     def others(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Return items (batch, others) that these users have not taken in training.

@@ -17,7 +17,7 @@ from flambeau.collab.ranking import USERS_AT_ONCE, ranking
 from flambeau.collab.ratings import EncodePair, Ratings, RatingValue
 from flambeau.collab.taste import Seen, Taste, best, item_scores, scores, unknown_as_mean
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.errors import ArgumentError, EmptyError, ExportError
 from flambeau.nn.losses import MSELossFlat
 from flambeau.nn.optimizers import Adam
 from flambeau.train.callback import Callback
@@ -144,13 +144,21 @@ class CollabLearner(Learner):
     def recommend_all(
         self, users: Iterable[Any] | None = None, n: int = 10, exclude_seen: bool = True
     ) -> pd.DataFrame:
-        """Return the `n` best items of many users (None: all in training): user, rank, item, prediction."""
+        """Return the `n` best items of many users (None: all in training): user, rank, item, prediction.
+
+        Raises:
+            UnknownNameError: a user was not in training; EmptyError: there is no user.
+        """
         import pandas as pd
 
         _check_n(n)
         encode = self.data.encode
+        if isinstance(users, str):
+            users = [users]
         rows = [self.user_row(user) for user in users] if users is not None else range(1, len(self.users))
         places = torch.tensor(list(rows), dtype=torch.int64)
+        if not len(places):
+            raise EmptyError("recommend_all got no user. Leave users out to recommend to all.")
         values, items = [], []
         for start in range(0, len(places), USERS_AT_ONCE):
             some = places[start : start + USERS_AT_ONCE]
@@ -193,6 +201,7 @@ class CollabLearner(Learner):
 
     def ranking(self, k: int = 10, min_rating: float = -math.inf) -> pd.DataFrame:
         """Return hit rate, recall and NDCG at `k` on the validation ratings, the most popular items beside."""
+        _check_n(k)
         return ranking(self, k, min_rating)
 
     def plot_factors(self, n: int = 50, figsize: tuple[float, float] = (12, 9)) -> Drawing:
@@ -327,7 +336,8 @@ def check_y_range(dls: CollabDataLoaders, y_range: tuple[float, float] | None) -
     """Raise an ArgumentError where ratings lie outside the range of predictions."""
     if y_range is None:
         return
-    if len(y_range) != 2 or not y_range[0] < y_range[1]:
+    is_pair = isinstance(y_range, tuple | list) and len(y_range) == 2
+    if not is_pair or not all(isinstance(end, int | float) for end in y_range) or not y_range[0] < y_range[1]:
         raise ArgumentError(f"y_range is (low, high) with low below high; got {y_range!r}.")
     found = torch.cat([loader.dataset.ratings for loader in dls.loaders])
     low, high = float(found.min()), float(found.max())

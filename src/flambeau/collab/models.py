@@ -5,14 +5,14 @@ Shapes: x is (batch, 2), the places of a user and an item; with more columns, of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flambeau.foundation.errors import ArgumentError, unknown_name
+from flambeau.foundation.errors import ArgumentError, UnknownNameError, unknown_name
 from flambeau.nn.layers import Embedding, LinBnDrop, emb_sz_rule, sigmoid_range
 
 
@@ -144,8 +144,14 @@ def row_of(name: Any, vocab: Any, column: str) -> int:
     Raises:
         UnknownNameError: it is not there; the nearest are proposed.
     """
-    row = vocab.o2i.get(name, 0)
+    row = vocab.o2i.get(name, 0) if isinstance(name, Hashable) else 0
     if row == 0:
+        known = next((other for other in vocab if str(other) == str(name) and other != vocab[0]), None)
+        if known is not None:
+            raise UnknownNameError(
+                f"The {column} {name!r} ({type(name).__name__}) was {known!r} ({type(known).__name__}) in the training "
+                f"ratings: pass {known!r}."
+            )
         raise unknown_name(f"{column} in the training ratings", name, map(str, list(vocab)[1:]))
     return int(row)
 

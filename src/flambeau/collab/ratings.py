@@ -12,13 +12,13 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.data.categorize import is_missing
-from flambeau.data.dataset import Datasets
+from flambeau.data.dataset import Datasets, checked_splits
 from flambeau.data.kinds import Kind, Number
 from flambeau.data.labels import CategoryMap
 from flambeau.data.pipeline import Pipeline
 from flambeau.data.tables import require_columns
 from flambeau.data.transform import ItemTransform
-from flambeau.foundation.errors import DataError, EmptyError, TableError
+from flambeau.foundation.errors import DataError, EmptyError, LabelError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +54,10 @@ class EncodePair(ItemTransform):
     def __init__(self, user_name: str, item_name: str, users: Sequence[Any], items: Sequence[Any]) -> None:
         super().__init__()
         self.user_name, self.item_name = user_name, item_name
-        self.users = CategoryMap(list(users), sort=False, add_na=True)
-        self.items = CategoryMap(list(items), sort=False, add_na=True)
+        self.users, self.items = (
+            names if isinstance(names, CategoryMap) else CategoryMap(list(names), sort=False, add_na=True)
+            for names in (users, items)
+        )
 
     @property
     def kind(self) -> Kind | None:
@@ -89,12 +91,17 @@ class EncodePair(ItemTransform):
         return torch.from_numpy(np.stack(columns, 1))
 
     def unknown(self, rows: Any) -> list[str]:
-        """Return lines that tell which users and items of a table were not in training."""
+        """Return lines that tell which users and items of a table were not in training.
+
+        Raises:
+            TableError: they were, but as another type: 7 in training, "7" here.
+        """
         frame, pairs = as_frame(rows, self.user_name, self.item_name), self.table(rows)
         told = []
         for place, name in enumerate((self.user_name, self.item_name)):
             odd = frame[name][(pairs[:, place] == 0).numpy()].unique().tolist()
             if odd:
+                _require_same_type(name, odd, (self.users, self.items)[place])
                 shown = ", ".join(map(repr, odd[:MAX_TOLD])) + (", ..." if len(odd) > MAX_TOLD else "")
                 told.append(f"{len(odd)} of column {name!r} not in training ({shown}): predicted as the mean {name}.")
         return told
@@ -108,18 +115,36 @@ def as_frame(rows: Any, user_name: str, item_name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if hasattr(rows, "iloc") and not hasattr(rows, "columns"):
+    if isinstance(rows, pd.Series):
         rows = rows.to_dict()  # a row of a data frame
     if isinstance(rows, Mapping):
         rows = [rows]
     elif isinstance(rows, tuple):
         rows = [dict(zip((user_name, item_name), rows, strict=False))]
-    if not hasattr(rows, "columns"):
+    if isinstance(rows, list):
         rows = [dict(zip((user_name, item_name), row, strict=False)) if isinstance(row, tuple) else row for row in rows]
         rows = pd.DataFrame([row.to_dict() if hasattr(row, "to_dict") else row for row in rows])
+    frame = whole_table(rows)
     for name in (user_name, item_name):
-        require_column(rows, name)
-    return cast("pd.DataFrame", rows)
+        require_column(frame, name)
+    return frame
+
+
+def whole_table(table: Any) -> pd.DataFrame:
+    """Return a pandas, polars or Arrow table as one of pandas.
+
+    Raises:
+        TableError: it is something else.
+    """
+    import pandas as pd
+
+    frame = table.to_pandas() if hasattr(table, "to_pandas") else table
+    if not isinstance(frame, pd.DataFrame):
+        raise TableError(
+            f"A table of ratings was expected (a pandas, polars or Arrow one), got a {type(table).__name__}. For a "
+            "file use CollabDataLoaders.from_csv."
+        )
+    return frame
 
 
 def require_column(frame: pd.DataFrame, name: str) -> None:
@@ -133,14 +158,21 @@ def require_column(frame: pd.DataFrame, name: str) -> None:
 def _places(frame: pd.DataFrame, name: str, vocab: CategoryMap) -> np.ndarray[Any, Any]:
     import pandas as pd
 
-    missing = frame[name].isna().to_numpy()
-    if missing.any():
-        raise TableError(
-            f"Row {frame.index[missing.argmax()]} of the ratings has no {name!r} ({missing.sum()} such rows in all). "
-            "Fill them in or leave these rows out: ratings.dropna()."
-        )
+    _require_names(frame, name, frame[name].isna().to_numpy())
     # -1, an unknown name, becomes the 0 of "#na#"
     return pd.Index(list(vocab)[1:]).get_indexer(pd.Index(frame[name].to_numpy())).astype(np.int64) + 1
+
+
+def _require_same_type(column: str, names: Sequence[Any], vocab: CategoryMap) -> None:
+    """Raise a TableError when names that are unknown were in training as another type."""
+    by_text = {str(name): name for name in vocab}
+    known = next((by_text[str(name)] for name in names if str(name) in by_text), None)
+    if known is not None:
+        came = next(name for name in names if str(name) == str(known))
+        raise TableError(
+            f"Column {column!r} holds {came!r} ({type(came).__name__}), which was {known!r} ({type(known).__name__}) "
+            f"in training. Convert it: table.astype({{{column!r}: {type(known).__name__!r}}})."
+        )
 
 
 class RatingValue(ItemTransform):
@@ -171,17 +203,25 @@ class RatingValue(ItemTransform):
 
         name = self.rating_name
         require_column(frame, name)
+        if frame[name].dtype.kind in "mMc":
+            raise TableError(
+                f"The rating in column {name!r} must be a number, but the column holds {frame[name].dtype}. Name the "
+                "right column: rating_name=..."
+            )
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)  # a number beyond its range becomes infinite
         odd = ~np.isfinite(values)
         if odd.any():
             first = int(odd.argmax())
             came = frame[name].iloc[first]
+            came = came.item() if hasattr(came, "item") else came
             what = "is missing" if is_missing(came) else f"is {came!r}, which is no finite number"
             raise TableError(
                 f"The rating in column {name!r}, row {frame.index[first]} of the table, {what} ({odd.sum()} such rows "
                 "in all). Mend them or leave these rows out."
             )
-        return torch.from_numpy(values.astype(np.float32))
+        return torch.from_numpy(values)
 
 
 class RatingRows(Sequence[tuple[Any, ...]]):
@@ -227,12 +267,12 @@ class Ratings(Datasets):
 
     def half(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the pairs and ratings at some places."""
-        places = torch.as_tensor(np.asarray(indices), dtype=torch.int64)
-        return self.pairs[places], self.ratings[places]
+        places = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        return self.pairs.index_select(0, places), self.ratings.index_select(0, places)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these ratings."""
-        places = torch.tensor(indices)
+        places = as_places(indices)
         columns = self.pairs.index_select(0, places), self.ratings.index_select(0, places)
         return Batch(columns[:1], columns[1:], self._batch_kinds)
 
@@ -278,7 +318,7 @@ class UnratedPairs(Ratings):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these pairs."""
-        return Batch((self.pairs[torch.tensor(indices)],), (), self._batch_kinds)
+        return Batch((self.pairs.index_select(0, as_places(indices)),), (), self._batch_kinds)
 
 
 def read_ratings(frame: pd.DataFrame, user_name: str, item_name: str, rating_name: str, splits: Any) -> Ratings:
@@ -294,23 +334,66 @@ def read_ratings(frame: pd.DataFrame, user_name: str, item_name: str, rating_nam
     value = RatingValue(rating_name)
     frame = as_frame(frame, user_name, item_name)
     ratings = value.table(frame)
-    train = frame.iloc[np.asarray(splits[0])]
-    for name in (user_name, item_name):
-        _require_names(frame, name)
-    users, items = (_vocab(train[name]) for name in (user_name, item_name))
-    if min(len(users), len(items)) < 2:
+    halves = _halves(splits, len(frame))
+    columns = [_numbered(frame, name) for name in (user_name, item_name)]
+    vocabs = [_vocab(column, halves[0]) for column in columns]
+    users, items = (len(vocab) - 1 for vocab in vocabs)
+    if min(users, items) < 2:
         raise DataError(
-            f"Ratings of {len(users)} user(s) and {len(items)} item(s) cannot tell whose taste is whose: at least two "
+            f"Ratings of {users} user(s) and {items} item(s) cannot tell whose taste is whose: at least two "
             f"of each are needed. Are {user_name!r} and {item_name!r} the right columns?"
         )
-    encode = EncodePair(user_name, item_name, users, items)
-    pairs = encode.table(frame)
-    _tell_duplicates(frame, pairs, user_name, item_name)
-    return Ratings(pairs, ratings, encode, value, splits)
+    pairs = np.stack([column.places(vocab) for column, vocab in zip(columns, vocabs, strict=True)], 1)
+    _tell_duplicates(*columns)
+    return Ratings(torch.from_numpy(pairs), ratings, EncodePair(user_name, item_name, *vocabs), value, halves)
 
 
-def _require_names(frame: pd.DataFrame, name: str) -> None:
-    missing = frame[name].isna().to_numpy()
+def _halves(splits: Any, n: int) -> list[Any]:
+    """Return the halves of a split as arrays; one that is no split of `n` rows raises an ArgumentError."""
+    halves = [np.asarray(half) for half in splits]
+    sound = all(half.dtype.kind in "iu" and (not len(half) or 0 <= half.min() <= half.max() < n) for half in halves)
+    return [np.asarray(half, np.int64) for half in (halves if sound else checked_splits(splits, n))]
+
+
+def as_places(indices: Sequence[int]) -> Tensor:
+    """Return places as a tensor; by way of numpy, which reads a list five times faster than torch."""
+    return torch.from_numpy(np.array(indices, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A column of names by number: `codes` (rows,) say which of `names`, each of which is there once.
+
+    A whole table is gone through once for each column; all else is done on these numbers.
+    """
+
+    column_name: str
+    codes: np.ndarray[Any, Any]
+    names: list[Any]
+    ordered: bool  # whether the names stand in an order of their own, as those of a categorical column
+
+    def places(self, vocab: CategoryMap) -> np.ndarray[Any, Any]:
+        """Return the place of each row's name in a vocabulary (rows,), int64; 0 where it is not there."""
+        return np.array([vocab.o2i.get(name, 0) for name in self.names], dtype=np.int64)[self.codes]
+
+
+def _numbered(frame: pd.DataFrame, name: str) -> Numbered:
+    import pandas as pd
+
+    column = frame[name]
+    try:
+        if hasattr(column, "cat"):
+            codes, names = column.cat.codes.to_numpy(), column.cat.categories.tolist()
+        else:
+            codes, unique = pd.factorize(column)
+            names = unique.tolist()
+    except TypeError as error:  # a list in a cell
+        raise TableError(f"Column {name!r} holds what is no name ({error}); names are text or numbers.") from error
+    _require_names(frame, name, codes < 0)
+    return Numbered(name, codes, names, hasattr(column, "cat"))
+
+
+def _require_names(frame: pd.DataFrame, name: str, missing: np.ndarray[Any, Any]) -> None:
     if missing.any():
         raise TableError(
             f"Row {frame.index[missing.argmax()]} of the ratings has no {name!r} ({missing.sum()} such rows in all). "
@@ -318,21 +401,31 @@ def _require_names(frame: pd.DataFrame, name: str) -> None:
         )
 
 
-def _vocab(column: pd.Series) -> list[Any]:
-    return list(CategoryMap(column, add_na=True, strict=True))[1:]
+def _vocab(column: Numbered, training: np.ndarray[Any, Any]) -> CategoryMap:
+    """Return the names that occur in training, sorted unless they have an order."""
+    present = np.zeros(len(column.names), dtype=bool)
+    present[column.codes[training]] = True
+    names = [column.names[place] for place in np.flatnonzero(present)]
+    try:
+        return CategoryMap(names, sort=not column.ordered, add_na=True)
+    except LabelError as error:
+        kinds = {type(name).__name__: name for name in names}
+        shown = " and ".join(f"{kind} ({name!r})" for kind, name in kinds.items())
+        raise TableError(
+            f"Column {column.column_name!r} holds names of different types, {shown}. Make them all text: "
+            f"ratings.assign(**{{{column.column_name!r}: ratings[{column.column_name!r}].astype(str)}})."
+        ) from error
 
 
-def _tell_duplicates(frame: pd.DataFrame, pairs: Tensor, user_name: str, item_name: str) -> None:
-    import pandas as pd
-
-    known = (pairs > 0).all(1).numpy()
-    keys = (pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]).numpy()[known]
-    n = len(keys) - len(pd.unique(keys))
-    if n:
-        rows = frame[[user_name, item_name]]
-        user, item = (str(name) for name in rows[rows.duplicated()].iloc[0])
+def _tell_duplicates(users: Numbered, items: Numbered) -> None:
+    pairs = users.codes.astype(np.int64) * len(items.names) + items.codes
+    pairs.sort()
+    repeats = pairs[1:][pairs[1:] == pairs[:-1]]
+    if len(repeats):
+        user, item = divmod(int(repeats[0]), len(items.names))
+        columns = [users.column_name, items.column_name]
         print(
-            f"{n} ratings repeat a pair that was rated before, such as {item!r} by {user!r}. All are kept; "
-            "a pair in both halves makes validation too easy. To keep the last of each: "
-            f"ratings.drop_duplicates([{user_name!r}, {item_name!r}], keep='last')."
+            f"{len(repeats)} ratings repeat a pair that was rated before, such as {str(items.names[item])!r} by "
+            f"{str(users.names[user])!r}. All are kept; a pair in both halves makes validation too easy. To keep the "
+            f"last of each: ratings.drop_duplicates({columns!r}, keep='last')."
         )

@@ -15,6 +15,7 @@ from flambeau.foundation.errors import ArgumentError, LabelError, nearest
 from flambeau.foundation.lists import L, listify
 
 NA_LABEL = "#na#"
+WHOLE = (str, int)  # what most labels are: Python's own, and never missing
 
 
 def parent_label(item: str | os.PathLike[str]) -> str:
@@ -71,6 +72,8 @@ def using_attr(f: Callable[[Any], Any], attr: str) -> UsingAttribute:
 
 def is_missing(value: Any) -> bool:
     """Say whether `value` is None, NaN, NaT or pandas' NA, without importing pandas."""
+    if type(value) in WHOLE:
+        return False
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value
@@ -159,12 +162,13 @@ class CategoryMap(Sequence[Any]):
             classes = L([category for category in categories if present is None or category in present])
         else:
             try:
-                values = col.unique() if hasattr(col, "unique") else dict.fromkeys(map(_plain, listify(col)))
+                own = hasattr(col, "unique")
+                values: Iterable[Any] = map(_plain, col.unique()) if own else dict.fromkeys(map(_plain, listify(col)))
             except TypeError as error:  # a label that is a list
                 raise LabelError(
                     f"A class must be one value ({error}). For several labels an item use MultiCategoryBlock."
                 ) from error
-            classes = L([value for value in map(_plain, values) if not is_missing(value)])
+            classes = L([value for value in values if not is_missing(value)])
             if sort:
                 classes = _sorted(classes)
         self.items: L[Any] = L([NA_LABEL]) + classes if add_na else classes
@@ -214,6 +218,8 @@ class CategoryMap(Sequence[Any]):
 
 def _plain(value: Any) -> Any:
     """Turn a scalar of numpy or torch into Python's: it reads better, goes into JSON, and equal ones are one class."""
+    if type(value) in WHOLE:
+        return value
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 

@@ -73,6 +73,8 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
         raise TableError(f"There is no file {csv}.") from error
     except IsADirectoryError as error:
         raise TableError(f"{csv} is a folder; name the CSV file in it.") from error
+    except LookupError as error:
+        raise TableError(f"There is no such encoding: {error}. Usual ones are 'utf-8', 'latin-1', 'utf-16'.") from error
     except UnicodeDecodeError as error:
         encoding = options.get("encoding") or "UTF-8"
         likely = "utf-16" if _begins_as_utf16(csv) else "latin-1"
@@ -103,9 +105,9 @@ def _require_names_once(csv: str | AnyPath, frame: pd.DataFrame, options: dict[s
 
     names = [str(name) for name in frame.columns]
     suspects = [name for name in names if name.rpartition(".")[0] in names and name.rpartition(".")[2].isdigit()]
-    if not suspects or options.keys() & {"header", "names"}:
+    if not suspects or options.get("header", 0) != 0 or "names" in options:
         return
-    written = pd.read_csv(csv, header=None, nrows=1, **options).iloc[0].map(str)
+    written = pd.read_csv(csv, **{**options, "header": None, "nrows": 1}).iloc[0].map(str)
     twice = list(dict.fromkeys(written[written.duplicated()]))
     if twice:
         raise TableError(f"{csv} has several columns of one name: {', '.join(map(repr, twice))}. Rename all but one.")
