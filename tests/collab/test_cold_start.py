@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.learner import CollabLearner, collab_learner
 from flambeau.foundation.errors import ArgumentError, ShapeError, UnknownNameError
 from flambeau.foundation.seeds import set_seed
+from flambeau.train.load_learner import load_learner
 
 pd = pytest.importorskip("pandas")
 
@@ -117,6 +119,43 @@ def test_questions_are_those_that_most_can_answer(learn: CollabLearner) -> None:
     assert sorted(cold.questions(9, among=["film 3", "film 11"])) == ["film 11", "film 3"]
 
 
+def error_after(cold: ColdStart, answered: list[str]) -> float:
+    """Return the squared error of validation ratings when the users of the training are asked about some items."""
+    train, valid = cold.learn.data, cold.learn.dls.valid_ds
+    total = 0.0
+    for user in valid.pairs[:, 0].unique().tolist():
+        own = train.pairs[:, 0] == user
+        rated = dict(zip(train.pairs[own, 1].tolist(), train.ratings[own].tolist(), strict=True))
+        rows = [cold.learn.item_row(item) for item in answered]
+        guess = cold.predict(cold.user_from_ratings({cold.learn.items[r]: rated[r] for r in rows if r in rated}))
+        held = valid.pairs[:, 0] == user
+        total += float(((guess[valid.pairs[held, 1]] - valid.ratings[held]).double() ** 2).sum())
+    return total
+
+
+def test_a_questionnaire_asks_what_would_have_helped_most(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    asked = cold.questionnaire(2)
+    for place in range(2):
+        others = [item for item in list(learn.items)[1:] if item not in asked[:place]]
+        best = min(others, key=lambda item: error_after(cold, [*asked[:place], item]))
+        least = error_after(cold, [*asked[:place], best])
+        assert error_after(cold, asked[: place + 1]) == pytest.approx(least, rel=1e-4)
+
+
+def test_a_questionnaire_goes_on_where_nothing_helps_any_more(learn: CollabLearner) -> None:
+    asked = ColdStart(learn).questionnaire(20)
+    assert sorted(asked) == sorted(list(learn.items)[1:])
+
+
+def test_a_questionnaire_needs_ratings(learn: CollabLearner, tmp_path: Path) -> None:
+    again = load_learner(learn.export(tmp_path / "films.safetensors"))
+    cold = ColdStart(again, noise=0.5)
+    with pytest.raises(ArgumentError, match="learnt from training and validation ratings"):
+        cold.questionnaire(5)
+    assert len(cold.questions(5)) == 5
+
+
 def test_mistakes_are_told(learn: CollabLearner) -> None:
     cold = ColdStart(learn)
     with pytest.raises(UnknownNameError, match="film 99"):
@@ -128,13 +167,17 @@ def test_mistakes_are_told(learn: CollabLearner) -> None:
             cold.user_from_ratings({"film 1": odd})
     with pytest.raises(ArgumentError, match="at least one question"):
         cold.questions(0)
+    with pytest.raises(ArgumentError, match="k=0"):
+        cold.questionnaire(0)
     with pytest.raises(ArgumentError, match="use_nn=False"):
         ColdStart(collab_learner(learn.dls, use_nn=True))
 
 
 def test_answers_beat_the_mean_on_users_held_out(learn: CollabLearner) -> None:
     table = cold_start_table(ColdStart(learn), tastes(range(40, 60)), (2,), fewest=10)
-    assert list(table.index) == ["mean user", "2 questions", "2 of those rated", "2 at random", "all answers"]
+    assert list(table.index) == [
+        "mean user", "2 questions", "2 of the questionnaire", "2 of those rated", "2 at random", "all answers",
+    ]  # fmt: skip
     assert table.loc["2 questions", "RMSE"] < 0.5 * table.loc["mean user", "RMSE"]
     assert table.loc["mean user", "answers"] == 0
 

@@ -31,8 +31,9 @@ def cold_start_table(
     "RMSE" is taken over all ratings, of which a few users give most; in "RMSE of a user" each user counts alike.
 
     The other half is what may be asked; each half is tested once, and all ways are tested on the same. Rows: the mean
-    user; the first answers to the questionnaire, whose questions a user who has not rated the item skips, up to 200; as
-    many answers to the most telling questions among what the user rated; as many drawn from it at random; and all.
+    user; the first answers to `questions`, and to `questionnaire`, where a user who has not rated an item skips it, up
+    to 200 of them; as many answers to the most telling questions among what the user rated; as many drawn from it at
+    random; and all.
 
     Raises:
         EmptyError: no user in `ratings` has `fewest` ratings of items in training.
@@ -47,7 +48,7 @@ def cold_start_table(
     orders: dict[str, list[float]] = {}
     counts: dict[str, list[int]] = {}
     n_users = 0
-    in_order = cold.questions(MOST_ASKED)
+    lists = {"questions": cold.questions(MOST_ASKED), "of the questionnaire": cold.questionnaire(MOST_ASKED)}
     for _, own in known.groupby(encode.user_name, sort=True):
         own = own.drop_duplicates(encode.item_name)
         if len(own) < fewest:
@@ -59,7 +60,7 @@ def cold_start_table(
             could = dict(zip(asked[encode.item_name], asked[value.rating_name].astype(float), strict=True))
             rows = torch.tensor([cold.learn.item_row(item) for item in tested[encode.item_name]])
             truth = torch.tensor(tested[value.rating_name].to_numpy(dtype=np.float64))
-            for name, answers in _ways(cold, could, in_order, n_questions, chance).items():
+            for name, answers in _ways(cold, could, lists, n_questions, chance).items():
                 guess = cold.predict(cold.user_from_ratings(answers))[rows].double()
                 misses = (guess - truth) ** 2
                 squares.setdefault(name, []).extend(misses.tolist())
@@ -85,18 +86,18 @@ def cold_start_table(
 def _ways(
     cold: ColdStart,
     could: dict[Any, float],
-    in_order: Sequence[Any],
+    lists: dict[str, list[Any]],
     n_questions: Sequence[int],
     chance: np.random.Generator,
 ) -> dict[str, dict[Any, float]]:
     ways: dict[str, dict[Any, float]] = {"mean user": {}}
     items = list(could)
-    answered = [item for item in in_order if item in could]
+    answered = {name: [item for item in listed if item in could] for name, listed in lists.items()}
     telling = cold.questions(max(n_questions, default=1), among=items)
     for n in n_questions:
         drawn = [items[int(place)] for place in chance.permutation(len(items))[:n]]
-        for name, asked in (("questions", answered[:n]), ("of those rated", telling[:n]), ("at random", drawn)):
-            ways[f"{n} {name}"] = {item: could[item] for item in asked}
+        for name, asked in (*answered.items(), ("of those rated", telling), ("at random", drawn)):
+            ways[f"{n} {name}"] = {item: could[item] for item in asked[:n]}
     ways["all answers"] = could
     return ways
 
