@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,29 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from timing import compare
+from timing import compare, has_fastai
 
 from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.learner import collab_learner
 from flambeau.collab.models import EmbeddingDotBias
 
 N_USERS, N_ITEMS, N_RATINGS = 943, 1_682, 100_000
+
+
+def fastai_loaders(frame: pd.DataFrame, bs: int) -> Any:
+    """Return fastai's loaders of the same ratings."""
+    from fastai.collab import CollabDataLoaders as FastaiCollab
+
+    return FastaiCollab.from_df(frame.copy(), valid_pct=0.01, bs=bs, seed=1)
+
+
+def fastai_epoch(dls: Any) -> None:
+    """Train fastai's dot product for an epoch."""
+    from fastai.collab import collab_learner as fastai_collab_learner
+
+    learn = fastai_collab_learner(dls, n_factors=50, y_range=(0, 5.5))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 5e-3, wd=0.1)
 
 
 def main() -> None:
@@ -70,8 +88,13 @@ def main() -> None:
             for _ in dls.train:
                 pass
 
-        compare(f"batches, bs {bs}", "-", bare=bare_batches, flambeau=our_batches)
-        compare(f"epoch, bs {bs}", "1.15", bare=bare_epoch, flambeau=our_epoch)
+        batches, epochs = {}, {}
+        if has_fastai():
+            theirs = fastai_loaders(frame, bs)
+            batches["fastai"] = lambda theirs=theirs: [None for _ in theirs.train]
+            epochs["fastai"] = partial(fastai_epoch, theirs)
+        compare(f"batches, bs {bs}", "-", bare=bare_batches, flambeau=our_batches, **batches)
+        compare(f"epoch, bs {bs}", "1.15", bare=bare_epoch, flambeau=our_epoch, **epochs)
 
     learn = collab_learner(build(), 50, y_range=(0, 5.5))
     learn.seen  # noqa: B018 (made once, before the clock runs)

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from flambeau.collab.data_loaders import CollabDataLoaders
 from flambeau.collab.learner import CollabLearner, collab_learner
-from flambeau.collab.ratings import Ratings, as_places
+from flambeau.collab.ratings import Ratings
 from flambeau.data.batch import Batch
 from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.tensors import as_places
 from flambeau.nn.losses import Loss
 
 REDRAWS = 8

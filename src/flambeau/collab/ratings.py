@@ -19,6 +19,7 @@ from flambeau.data.pipeline import Pipeline
 from flambeau.data.tables import require_columns
 from flambeau.data.transform import ItemTransform
 from flambeau.foundation.errors import DataError, EmptyError, LabelError, TableError
+from flambeau.foundation.tensors import as_places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,11 +354,6 @@ def _halves(splits: Any, n: int) -> list[Any]:
     halves = [np.asarray(half) for half in splits]
     sound = all(half.dtype.kind in "iu" and (not len(half) or 0 <= half.min() <= half.max() < n) for half in halves)
     return [np.asarray(half, np.int64) for half in (halves if sound else checked_splits(splits, n))]
-
-
-def as_places(indices: Sequence[int]) -> Tensor:
-    """Return places as a tensor; by way of numpy, which reads a list five times faster than torch."""
-    return torch.from_numpy(np.array(indices, dtype=np.int64))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from flambeau.data.pipeline import Pipeline
 from flambeau.data.tables import require_columns
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.foundation.tensors import as_places
 from flambeau.tabular.kinds import Levels, Numbers
 from flambeau.tabular.procs import UNKNOWN, Categorify, Dummies, Normalize
 from flambeau.tabular.table import Table, as_frame
@@ -121,7 +122,7 @@ class TableDataset(Datasets):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the batch of these rows: one selection a tensor."""
-        places = torch.as_tensor(indices)
+        places = as_places(indices)
         columns = [tensor.index_select(0, places) for tensor in self.tensors]
         return Batch(tuple(columns[:2]), tuple(columns[2:]), tuple(self.kinds[: len(columns)]))
 
