@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.lists import L
 from flambeau.foundation.numbers import number_words
 from flambeau.nn.metrics import accuracy, accuracy_multi, rmse
@@ -226,10 +226,22 @@ class TreeLearner(Learner):
 
     @classmethod
     def from_export(cls, exported: Exported, path: AnyPath) -> TreeLearner:
-        """Return the learner of an export: it predicts and explains, and has no rows to train on."""
+        """Return the learner of an export: it predicts and explains, and has no rows to train on.
+
+        Raises:
+            ExportError: its trees are none, or are those of another table.
+        """
+        model, levels = exported.model, getattr(exported.kinds[0], "vocabs", ())
+        if not isinstance(model, TreeModel):
+            raise ExportError(f"The export is of trees, but its model is a {type(model).__name__}.")
+        known = [len(vocab) for vocab in levels]
+        fitting = model.n_cat == len(known) and model.n_cont == len(getattr(exported.kinds[1], "names", ()))
+        if not fitting or (model.vectors is not None and [len(table) for table in model.vectors] != known):
+            raise ExportError("The export's trees look at other columns or levels than its table has.")
+        model.read()
         train = exported.loader.new(training=True)
         dls = TabularDataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
-        return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
+        return cls(dls, model, loss_func=exported.loss_func, metrics=exported.metrics)
 
     def __repr__(self) -> str:
         state = "" if self.model.is_fitted else ", not fitted"

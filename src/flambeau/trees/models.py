@@ -68,11 +68,19 @@ class TreeModel(nn.Module):
     @property
     def estimator(self) -> Any:
         """The estimator of scikit-learn."""
+        self.read()
+        return self._estimator
+
+    def read(self) -> None:
+        """Read the estimator from the model's bytes, where that was not done since they were loaded.
+
+        Raises:
+            ExportError: they hold no estimator, one that is not safe, or that of another table.
+        """
         if self._estimator is None and self._is_kept:
             found = estimator_of(self.kept)
             check_estimator_fits(found, self.n_features, self.answers, self.n_out)
             self._estimator, self._is_fitted = found, True
-        return self._estimator
 
     @property
     def title(self) -> str:
