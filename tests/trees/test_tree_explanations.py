@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightgbm import LGBMRegressor
+from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier
 from sklearn.tree import DecisionTreeRegressor
 from small_forests import fitted, loaders, voyages
 
+from flambeau.data.block import CategoryBlock
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, UnknownNameError
 from flambeau.foundation.numbers import number_words
@@ -132,9 +135,41 @@ def test_lightgbm_explains_in_log_odds(of: str) -> None:
     assert 1 / (1 + np.exp(-found.prediction)) == pytest.approx(probabilities[of], abs=1e-4)
 
 
+def test_lightgbm_explains_classes_of_which_training_lacks_one() -> None:
+    block = CategoryBlock(vocab=["Cork", "Guam", "Hull", "Nice"], sort=False)
+    for frame, known in ((voyages(), 3), (voyages().query("port != 'Cork'"), 2)):
+        dls = loaders("port", frame, cat_names=["home"], y_block=block)
+        learn = tree_learner(dls, "lightgbm", n_estimators=10, seed=1)
+        learn.fit()
+        row = frame.iloc[0]
+        shares = learn.predict(row)[2].numpy()
+        found = {of: learn.explain(row, of=of).prediction for of in ("Hull", "Nice")}
+        expected = float(np.log(shares[2] / shares[3]))
+        assert found["Hull"] - found["Nice"] == pytest.approx(expected * (2 if known == 2 else 1), abs=1e-3)
+        with pytest.raises(ArgumentError, match="No training row has this class"):
+            learn.explain(row, of="Guam")
+
+
+def test_an_explanation_must_lead_to_the_answer() -> None:
+    with pytest.raises(ArgumentError, match="no mean of its trees"):  # its trees add up in logarithms
+        fitted(LGBMRegressor(n_estimators=5, objective="poisson", n_jobs=1, verbose=-1), "days").explain(
+            voyages().iloc[0]
+        )
+
+
+def test_without_validation_rows_the_training_rows_are_proposed() -> None:
+    learn = tree_learner(loaders(splits=[range(400), []], valid_idx=None), "tree")
+    learn.fit()
+    with pytest.raises(ArgumentError, match=r"There are no validation rows: .* ds_idx=0"):
+        learn.feature_importance()
+
+
 def test_a_model_that_is_no_mean_of_trees_is_told() -> None:
     with pytest.raises(ArgumentError, match="HistGradientBoostingClassifier is no mean of its trees"):
         fitted("boosting").explain(voyages().iloc[0])
+    for weighing in (AdaBoostClassifier(n_estimators=5), GradientBoostingClassifier(n_estimators=5)):
+        with pytest.raises(ArgumentError, match="is no mean of its trees"):
+            fitted(weighing).explain(voyages().iloc[0])
     with pytest.raises(UnknownNameError, match="'maybe'"):
         fitted("forest").explain(voyages().iloc[0], of="maybe")
 
@@ -163,6 +198,15 @@ def test_partial_dependence_is_the_mean_of_answers() -> None:
     expected = raw_outputs(learn, learn.model, rows.tensors[0], conts).mean()
     assert found["prediction"][2] == pytest.approx(float(expected), rel=1e-4)
     assert found["prediction"].iloc[-1] > found["prediction"].iloc[0] + 10
+
+
+def test_values_are_as_they_were_in_the_table() -> None:
+    frame = voyages().assign(fare=lambda f: f["fare"].where(f["fare"] > 30, 0.0))
+    learn = tree_learner(loaders(frame=frame), "tree")
+    learn.fit()
+    found = learn.partial_dependence("fare", n_points=5).frame["value"]
+    assert found[0] == 0  # and no 1e-06, as 32 bits have it after scaling
+    assert found.isin(frame["fare"]).all()
 
 
 def test_levels_come_with_how_often_they_occur() -> None:
@@ -305,6 +349,10 @@ def test_models_of_ones_own_are_compared() -> None:
     found = compare_models(ready.dls, {"deep": deep, "mine": ready, "plain": "tree"}, verbose=False)
     assert found.learners["mine"] is ready
     assert found.frame["fit seconds"]["mine"] == 0
+
+
+def test_one_name_is_one_model() -> None:
+    assert list(compare_models(loaders(), "tree", verbose=False).frame.index) == ["tree"]
 
 
 def test_wrong_comparisons_are_told() -> None:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from small_forests import CATS, CONTS, fitted, loaders, voyages
 
+from flambeau.data.splitters import GroupSplitter
 from flambeau.foundation.errors import ArgumentError, ExportError, TableError, TrainingError, UnknownNameError
 from flambeau.interpret.interpretation import ClassificationInterpretation
 from flambeau.interpret.report import write_report
@@ -270,6 +271,29 @@ def test_cross_validation_takes_forests() -> None:
     found = cross_validate(make, voyages(), folds=4, train=lambda learn: learn.fit(), verbose=False)
     assert bool(found.validated.all())
     assert found.mean("accuracy") > 0.85
+
+
+def test_a_splitter_splits_the_table() -> None:
+    frame = voyages().assign(crew=lambda f: f.index // 10)
+    learn = tree_learner(frame, y_names="home", splits=GroupSplitter("crew", 0.3, seed=0), n_estimators=5)
+    halves = [set(frame["crew"].iloc[list(half)]) for half in learn.dls.table.splits]
+    assert halves[0]
+    assert halves[1]
+    assert not halves[0] & halves[1]
+
+
+def test_a_loaded_learner_has_nothing_out_of_bag(tmp_path: Path) -> None:
+    learn = fitted("forest")
+    again = load_learner(learn.export(tmp_path / "one.safetensors"))
+    with pytest.raises(ArgumentError, match=r"learnt from are not here \(0 are\)"):
+        again.oob_values()
+    again.dls = learn.dls
+    assert again.oob_values() == learn.oob_values()
+
+
+def test_trees_are_not_compiled() -> None:
+    with pytest.raises(ArgumentError, match="compiled code of scikit-learn already"):
+        fitted("tree").compile()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.data.kinds import Kind
 from flambeau.foundation.numbers import number_words
-from flambeau.tabular.kinds import Levels, Numbers
+from flambeau.tabular.kinds import Levels, Numbers, unscaled
 
 MOST_LEVELS = 3  # levels that a rule lists by name
 
@@ -24,7 +24,7 @@ class Feature:
 
     def number(self, encoded: float) -> float:
         """Return a number of the matrix in the column's own unit; of a category its code."""
-        return encoded if self.levels else encoded * self.std + self.mean
+        return encoded if self.levels else float(unscaled([[encoded]], [self.mean], [self.std])[0, 0])
 
     def shown(self, encoded: float, precision: int = 4) -> str:
         """Return a value of the matrix as a person would write it."""

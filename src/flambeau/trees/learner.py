@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,11 +79,7 @@ class TreeLearner(Learner):
             rows = f"{len(dataset):,} rows x {self.model.n_features} columns"
             print(f"{type(self.estimator).__name__} on {rows}: ", end="", flush=True)
         started = time.perf_counter()
-        with warnings.catch_warnings():
-            # few trees leave rows that none of them has left out: `oob_preds` leaves these rows out
-            warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
-            warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
-            self.model.learn_from(*dataset.tensors)
+        self.model.learn_from(*dataset.tensors)
         seconds = time.perf_counter() - started
         names = ["valid_loss", *(metric.name for metric in self.metrics)]
         with self.no_bar(), self.no_logging():
@@ -101,6 +96,14 @@ class TreeLearner(Learner):
             ArgumentError: always.
         """
         raise ArgumentError(WITHOUT_GRADIENTS)
+
+    def compile(self, **options: Any) -> Learner:
+        """Say that `torch.compile` makes no tree faster.
+
+        Raises:
+            ArgumentError: always.
+        """
+        raise ArgumentError("A tree is compiled code of scikit-learn already, which torch.compile cannot look into.")
 
     def _record(self, train_loss: float, values: list[float], names: list[str], seconds: float) -> None:
         recorder = self.recorder
@@ -156,7 +159,7 @@ class TreeLearner(Learner):
         Activated, as `get_preds` returns them. Rows that every tree learnt from are left out (of 100 trees: none).
 
         Raises:
-            ArgumentError: the model draws no bootstrap samples.
+            ArgumentError: the model draws no bootstrap samples, or the rows are others than those of training.
         """
         raw, targets = self._oob_raw()
         return self.activation(raw), targets
@@ -173,18 +176,23 @@ class TreeLearner(Learner):
         return found
 
     def _oob_raw(self) -> tuple[Tensor, Tensor]:
-        estimator = self.estimator
+        estimator, model = self.estimator, self.model
         if not self._has_oob:
             raise ArgumentError(
                 f"A {type(estimator).__name__} has no predictions out of bag: use model='forest' or 'bagging', with "
                 "oob_score=True."
             )
         n = len(self.rows)
+        if n != len(estimator.oob_prediction_ if model.answers == "numbers" else estimator.oob_decision_function_):
+            raise ArgumentError(
+                f"The rows that the model learnt from are not here ({n} are), and no others are out of bag. Fit a "
+                "learner to measure it, or measure this one on other rows: learn.validate(dl=...)."
+            )
         used = np.zeros(n, dtype=np.int64)
         for places in estimator.estimators_samples_:
             used[np.unique(places)] += 1
         known = np.flatnonzero(used < len(estimator.estimators_))
-        model, targets = self.model, self.rows.tensors[2]
+        targets = self.rows.tensors[2]
         if model.answers == "numbers":
             raw = np.asarray(estimator.oob_prediction_, dtype=np.float32).reshape(n, model.n_out)[known]
         else:

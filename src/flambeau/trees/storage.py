@@ -234,7 +234,7 @@ def _check_estimator(estimator: Any, n_features: int) -> None:
     """
     name = type(estimator).__name__
     _require(getattr(estimator, "n_features_in_", None) == n_features, f"a {name} of other columns")
-    if getattr(estimator, "n_jobs", None) not in (None, -1, 1):
+    if getattr(estimator, "n_jobs", None) not in (None, -1, 0, 1):
         estimator.n_jobs = -1  # as many threads as this machine has, not as the file says
     counts = getattr(estimator, "n_classes_", None)
     if counts is not None:
