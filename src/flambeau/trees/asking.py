@@ -41,6 +41,15 @@ def rows_of(learn: Learner, ds_idx: int) -> TableDataset:
     return dataset
 
 
+def drawn_rows(learn: Learner) -> tuple[Tensor, ...]:
+    """Return the training rows as the loader draws them: all of them, or those of its order, such as a bootstrap."""
+    tensors, loader = rows_of(learn, 0).tensors, learn.dls.train
+    if loader.order is None:
+        return tensors
+    places = torch.tensor(list(loader.get_idxs()), dtype=torch.long)
+    return tuple(tensor[places] for tensor in tensors)
+
+
 def column_names(dataset: TableDataset) -> list[Any]:
     """Return the columns of a table's inputs: categories, then numbers."""
     return [*dataset.cat_names, *dataset.cont_names]

@@ -24,7 +24,7 @@ class Feature:
 
     def number(self, encoded: float) -> float:
         """Return a number of the matrix in the column's own unit; of a category its code."""
-        return encoded if self.levels else float(unscaled([[encoded]], [self.mean], [self.std])[0, 0])
+        return encoded if self.levels else float(unscaled([[encoded]], [self.mean], [self.std])[0, 0]) + 0.0  # no -0
 
     def shown(self, encoded: float, precision: int = 4) -> str:
         """Return a value of the matrix as a person would write it."""

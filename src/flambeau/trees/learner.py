@@ -21,8 +21,11 @@ from flambeau.tabular.dataset import TableDataset
 from flambeau.tabular.learner import table_parts
 from flambeau.tabular.procs import Categorify, FillMissing
 from flambeau.tabular.tabular_pandas import TabularPandas
+from flambeau.train.callbacks.progress import Progress
+from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.export import Exported
 from flambeau.train.learner import Learner
+from flambeau.trees.asking import drawn_rows
 from flambeau.trees.estimators import make_estimator
 from flambeau.trees.features import Feature, features_of
 from flambeau.trees.models import TreeModel, raw_of
@@ -66,20 +69,24 @@ class TreeLearner(Learner):
     ) -> None:
         """Fit the estimator anew to all training rows, and print what it is worth.
 
+        To the learner's callbacks it is one epoch of no batches.
+
         Raises:
             ArgumentError: epochs, rates or other settings of gradient descent are given.
         """
         given = (lr, wd, cbs, reset_opt or None, start_epoch or None, checkpoint or None, resume or None)
         if n_epoch not in (None, 1) or any(setting is not None for setting in given):
             raise ArgumentError(WITHOUT_GRADIENTS)
-        dataset = self.rows
-        if len(dataset) == 0:
+        if len(self.rows) == 0:
             raise ArgumentError("A loaded learner has no rows to learn from: make a new one with tree_learner.")
+        tensors = drawn_rows(self)
+        self.n_epoch, self.epoch = 1, 0
+        self._call("before_fit")
         if self.keep_logging:
-            rows = f"{len(dataset):,} rows x {self.model.n_features} columns"
+            rows = f"{len(tensors[0]):,} rows x {self.model.n_features} columns"
             print(f"{type(self.estimator).__name__} on {rows}: ", end="", flush=True)
         started = time.perf_counter()
-        self.model.learn_from(*dataset.tensors)
+        self.model.learn_from(*tensors)
         seconds = time.perf_counter() - started
         names = ["valid_loss", *(metric.name for metric in self.metrics)]
         with self.no_bar(), self.no_logging():
@@ -88,6 +95,14 @@ class TreeLearner(Learner):
         self._record(train_loss, values, names, seconds)
         if self.keep_logging:
             print(self._told(dict(zip(names, values, strict=False)), seconds))
+        self._call("after_epoch")
+        self._call("after_fit")
+
+    def _call(self, event: str) -> None:
+        """Call the callbacks that wait for an event, without the recorder and the bar, which count batches."""
+        for cb in sorted(self.cbs, key=lambda cb: cb.order):
+            if not isinstance(cb, Recorder | Progress):
+                getattr(cb, event)()
 
     def create_opt(self) -> None:
         """Say that there is nothing to optimize by gradients.
@@ -151,7 +166,9 @@ class TreeLearner(Learner):
 
     @property
     def _has_oob(self) -> bool:
-        return any(hasattr(self.estimator, f"oob_{what}_") for what in ("decision_function", "prediction"))
+        kept = any(hasattr(self.estimator, f"oob_{what}_") for what in ("decision_function", "prediction"))
+        # of rows that are drawn several times, a tree may have seen one that is out of its bag
+        return kept and self.dls.train.order is None
 
     def oob_preds(self) -> tuple[Tensor, Tensor]:
         """Return predictions and targets of the training rows, each by the trees that did not learn from it.
@@ -179,8 +196,8 @@ class TreeLearner(Learner):
         estimator, model = self.estimator, self.model
         if not self._has_oob:
             raise ArgumentError(
-                f"A {type(estimator).__name__} has no predictions out of bag: use model='forest' or 'bagging', with "
-                "oob_score=True."
+                f"A {type(estimator).__name__} has no predictions out of bag here: use model='forest' or 'bagging', "
+                "with oob_score=True, and loaders that draw each row once."
             )
         n = len(self.rows)
         if n != len(estimator.oob_prediction_ if model.answers == "numbers" else estimator.oob_decision_function_):
