@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,14 @@ def test_columns_that_say_the_same_are_found() -> None:
     pd.testing.assert_frame_equal(ours, frame[["fare", "noise", "days"]].corr("spearman"))
 
 
+def test_many_columns_are_clustered_on_a_high_picture() -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 80))).rename(columns="column {}".format)
+    drawing = cluster_columns(frame)
+    drawing.figure.canvas.draw()
+    edges = sorted((box.y0, box.y1) for box in (t.get_window_extent() for t in drawing.axes[0].get_yticklabels()))
+    assert all(upper[0] > lower[1] - 1 for lower, upper in pairwise(edges))  # no label lies upon another
+
+
 def test_columns_are_clustered() -> None:
     drawing = cluster_columns(fitted("forest"))
     labels = [label.get_text() for label in drawing.axes[0].get_yticklabels()]
@@ -303,6 +312,9 @@ def test_a_plain_tree_of_scikit_learn_is_drawn(tmp_path: Path) -> None:
     tree = DecisionTreeRegressor(max_leaf_nodes=4).fit(frame, voyages()["days"])
     drawing = draw_tree(tree, frame, size=10, precision=2)
     assert drawing.figure.get_figwidth() == 10
+    assert "more split" not in texts(drawing)
+    thousands = DecisionTreeRegressor(max_depth=1).fit(frame[["fare"]] * 100, voyages()["days"])
+    assert "e+0" not in texts(draw_tree(thousands, frame[["fare"]]))
     assert "fare <= " in texts(drawing)
     assert drawing.save(tmp_path / "tree.png").stat().st_size > 5000
     with pytest.raises(ArgumentError, match="looks at 2 columns, but 1 are named"):

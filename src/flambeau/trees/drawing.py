@@ -95,7 +95,9 @@ def _boxes(
     if tree.children_left[node] < 0:
         return _Node(f"{answer}\n{n:,} rows", tint, color, depth=depth)
     if depth == most:
-        return _Node(f"{answer}\n{n:,} rows, {_n_below(tree, node):,} more splits", tint, color, depth=depth)
+        below = _n_below(tree, node)
+        more = f"{below:,} more split{'s' if below > 1 else ''}"
+        return _Node(f"{answer}\n{n:,} rows, {more}", tint, color, depth=depth)
     rule = features[int(tree.feature[node])].rule(float(tree.threshold[node]), precision)
     box = _Node(f"{_wrapped(rule)}?\n{answer}, {n:,} rows", tint, color, depth=depth)
     for side in (tree.children_left[node], tree.children_right[node]):

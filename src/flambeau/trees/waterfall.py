@@ -68,7 +68,7 @@ class Explanation:
             ax.plot(value, place, "D", color="C0")
             ax.text(value + 0.02 * span, place, number_words(value), va="center", fontsize=9, fontweight="bold")
         ax.set_yticks(range(len(labels)), labels)
-        ax.invert_yaxis()
+        ax.set_ylim(len(labels) - 0.4, -0.6)
         ax.margins(x=0.14)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(left=False)
