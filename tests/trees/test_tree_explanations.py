@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +182,9 @@ def test_a_waterfall_names_columns_and_values() -> None:
     assert labels[0] == "mean of the training rows"
     assert labels[2:] == ["2 other columns", "predicted days"]
     assert " = " in labels[1]
+    low, high = ax.get_xlim()
+    assert low < min(found.start, found.prediction)
+    assert high > max(found.start, found.prediction)
 
 
 # one column
@@ -215,6 +218,13 @@ def test_levels_come_with_how_often_they_occur() -> None:
     counts = voyages()["port"].iloc[300:].value_counts()
     assert found["rows"].to_dict() == counts.to_dict()
     assert found["prediction"]["Hull"] < 0.2 < found["prediction"]["Cork"]
+
+
+def test_levels_that_are_numbers_come_by_size() -> None:
+    frame = voyages().assign(deck=lambda f: np.where(f.index % 7 > 2, 10, 2 + f.index % 7))
+    learn = tree_learner(loaders(frame=frame, cat_names=["deck"]), "tree")
+    learn.fit()
+    assert learn.partial_dependence("deck").frame["value"].tolist() == ["2", "3", "4", "10"]
 
 
 def test_partial_dependence_takes_nets_and_draws() -> None:
@@ -297,6 +307,24 @@ def test_a_tree_is_drawn_in_the_words_of_the_table() -> None:
     assert "fare <= 5" in told
     assert "300 rows" in told
     assert "yes" in told
+
+
+def test_boxes_of_a_small_picture_lie_side_by_side() -> None:
+    drawing = fitted("tree", min_samples_leaf=5).draw_tree(figsize=(6, 4))
+    drawing.figure.canvas.draw()
+    boxes = [text.get_bbox_patch().get_window_extent() for text in drawing.axes[0].texts if "rows" in text.get_text()]
+    assert len(boxes) > 8
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path: Path) -> None:
+    frame = voyages().rename(columns={"fare": r"US$ \frac AU$"})
+    learn = tree_learner(loaders(frame=frame, cont_names=[r"US$ \frac AU$", "noise"]), "tree")
+    learn.fit()
+    drawings = [learn.draw_tree(), learn.explain(frame.iloc[0]).plot(), learn.feature_importance().plot(),
+                learn.partial_dependence(r"US$ \frac AU$").plot(), cluster_columns(learn)]  # fmt: skip
+    for place, drawing in enumerate(drawings):
+        assert drawing.save(tmp_path / f"{place}.png").stat().st_size > 3000
 
 
 def test_deeper_levels_are_counted() -> None:

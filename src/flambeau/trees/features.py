@@ -13,6 +13,15 @@ from flambeau.tabular.kinds import Levels, Numbers, unscaled
 MOST_LEVELS = 3  # levels that a rule lists by name
 
 
+def drawn(words: Any) -> str:
+    """Return words of a table for a picture, letter by letter: matplotlib takes what is between $ for a formula.
+
+    >>> drawn("US$ to AU$")
+    'US\\\\$ to AU\\\\$'
+    """
+    return str(words).replace("$", r"\$")
+
+
 @dataclass(frozen=True)
 class Feature:
     """A column of the matrix: a category has `levels` ("#na#" at 0), a number was scaled by `mean` and `std`."""

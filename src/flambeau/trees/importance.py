@@ -22,7 +22,7 @@ from flambeau.foundation.numbers import number_words
 from flambeau.tabular.dataset import TableDataset
 from flambeau.train.learner import Learner
 from flambeau.trees.asking import column_names, drawn_rows, place_of, raw_outputs, rows_of, scored, with_column
-from flambeau.trees.features import features_of
+from flambeau.trees.features import drawn, features_of
 from flambeau.trees.models import TreeModel
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ class Importance:
         shown = self.frame.iloc[:n][::-1]
         figure, ax = plt.subplots(figsize=figsize or (6.4, 0.8 + 0.28 * len(shown)), layout="constrained")
         spread = shown.get("std")
-        ax.barh(shown.index.astype(str), shown["importance"], xerr=spread, color="C0", ecolor="0.35", height=0.7)
+        ax.barh(range(len(shown)), shown["importance"], xerr=spread, color="C0", ecolor="0.35", height=0.7)
         ax.axvline(0, color="0.4", linewidth=0.8)
+        ax.set_yticks(range(len(shown)), [drawn(name) for name in shown.index])
         ax.set_xlabel(self.meaning)
         ax.set_ylim(-0.6, len(shown) - 0.4)
         ax.spines[["top", "right", "left"]].set_visible(False)

@@ -14,6 +14,7 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import TableError
 from flambeau.tabular.tabular_pandas import TabularPandas
 from flambeau.train.learner import Learner
+from flambeau.trees.features import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,8 @@ def cluster_columns(df: Any, figsize: tuple[float, float] | None = None, font_si
     height = max(3.0, 1.0 + len(correlation) * font_size * 1.25 / POINTS)
     figure, ax = plt.subplots(figsize=figsize or (10, height), layout="constrained")
     hierarchy.dendrogram(
-        joined, labels=[str(name) for name in correlation.columns], orientation="left", leaf_font_size=font_size, ax=ax,
-        color_threshold=0, above_threshold_color="C0",
+        joined, labels=[drawn(name) for name in correlation.columns], orientation="left", leaf_font_size=font_size,
+        ax=ax, color_threshold=0, above_threshold_color="C0",
     )  # fmt: skip
     ax.set_xlim(1, 0)
     ticks = np.linspace(0, 1, 6)

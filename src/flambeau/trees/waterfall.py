@@ -20,6 +20,7 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.numbers import number_words
 from flambeau.trees.dependence import output_of
+from flambeau.trees.features import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,14 @@ class Explanation:
 
         shown, rest = self.frame.iloc[:n], self.frame["contribution"].iloc[n:].sum()
         steps = [
-            (f"{name} = {value}", step)
+            (drawn(f"{name} = {value}"), step)
             for name, value, step in shown[["column", "value", "contribution"]].itertuples(index=False)
         ]
         if len(self.frame) > n:
-            steps.append((f"{len(self.frame) - n} other columns", float(rest)))
+            n_rest = len(self.frame) - n
+            steps.append((f"{n_rest} other column{'s' if n_rest > 1 else ''}", float(rest)))
         figure, ax = plt.subplots(figsize=figsize or (7.5, 1.3 + 0.33 * len(steps)), layout="constrained")
-        at, labels = self.start, ["mean of the training rows", *(words for words, _ in steps), self.meaning]
+        at, labels = self.start, ["mean of the training rows", *(words for words, _ in steps), drawn(self.meaning)]
         reach = [self.start, *(self.start + np.cumsum([step for _, step in steps]))]
         span = (max(reach) - min(reach)) or 1.0
         for place, (_, step) in enumerate(steps, 1):
@@ -68,8 +70,9 @@ class Explanation:
             ax.plot(value, place, "D", color="C0")
             ax.text(value + 0.02 * span, place, number_words(value), va="center", fontsize=9, fontweight="bold")
         ax.set_yticks(range(len(labels)), labels)
+        ax.xaxis.set_major_formatter(lambda value, _: number_words(value))
         ax.set_ylim(len(labels) - 0.4, -0.6)
-        ax.margins(x=0.14)
+        ax.set_xlim(min(reach) - 0.14 * span, max(reach) + 0.14 * span)  # bars leave no margin of themselves
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(left=False)
         return Drawing(figure)
