@@ -15,7 +15,7 @@ CATS, CONTS = ["port"], ["fare", "noise"]
 SMALL: dict[str, dict[str, Any]] = {
     **{name: {"n_estimators": 20} for name in ("forest", "extra", "bagging")},
     "boosting": {"max_iter": 20, "learning_rate": 0.3},
-    "lightgbm": {"n_estimators": 20, "learning_rate": 0.3},
+    "lightgbm": {"n_estimators": 20, "learning_rate": 0.3, "n_jobs": 1},
 }
 
 

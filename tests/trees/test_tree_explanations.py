@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightgbm import LGBMRegressor
+from sklearn.ensemble import AdaBoostClassifier, GradientBoostingClassifier
 from sklearn.tree import DecisionTreeRegressor
 from small_forests import fitted, loaders, voyages
 
+from flambeau.data.block import CategoryBlock
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, UnknownNameError
 from flambeau.foundation.numbers import number_words
@@ -132,9 +136,41 @@ def test_lightgbm_explains_in_log_odds(of: str) -> None:
     assert 1 / (1 + np.exp(-found.prediction)) == pytest.approx(probabilities[of], abs=1e-4)
 
 
+def test_lightgbm_explains_classes_of_which_training_lacks_one() -> None:
+    block = CategoryBlock(vocab=["Cork", "Guam", "Hull", "Nice"], sort=False)
+    for frame, known in ((voyages(), 3), (voyages().query("port != 'Cork'"), 2)):
+        dls = loaders("port", frame, cat_names=["home"], y_block=block)
+        learn = tree_learner(dls, "lightgbm", n_estimators=10, seed=1)
+        learn.fit()
+        row = frame.iloc[0]
+        shares = learn.predict(row)[2].numpy()
+        found = {of: learn.explain(row, of=of).prediction for of in ("Hull", "Nice")}
+        expected = float(np.log(shares[2] / shares[3]))
+        assert found["Hull"] - found["Nice"] == pytest.approx(expected * (2 if known == 2 else 1), abs=1e-3)
+        with pytest.raises(ArgumentError, match="No training row has this class"):
+            learn.explain(row, of="Guam")
+
+
+def test_an_explanation_must_lead_to_the_answer() -> None:
+    with pytest.raises(ArgumentError, match="no mean of its trees"):  # its trees add up in logarithms
+        fitted(LGBMRegressor(n_estimators=5, objective="poisson", n_jobs=1, verbose=-1), "days").explain(
+            voyages().iloc[0]
+        )
+
+
+def test_without_validation_rows_the_training_rows_are_proposed() -> None:
+    learn = tree_learner(loaders(splits=[range(400), []], valid_idx=None), "tree")
+    learn.fit()
+    with pytest.raises(ArgumentError, match=r"There are no validation rows: .* ds_idx=0"):
+        learn.feature_importance()
+
+
 def test_a_model_that_is_no_mean_of_trees_is_told() -> None:
     with pytest.raises(ArgumentError, match="HistGradientBoostingClassifier is no mean of its trees"):
         fitted("boosting").explain(voyages().iloc[0])
+    for weighing in (AdaBoostClassifier(n_estimators=5), GradientBoostingClassifier(n_estimators=5)):
+        with pytest.raises(ArgumentError, match="is no mean of its trees"):
+            fitted(weighing).explain(voyages().iloc[0])
     with pytest.raises(UnknownNameError, match="'maybe'"):
         fitted("forest").explain(voyages().iloc[0], of="maybe")
 
@@ -146,6 +182,9 @@ def test_a_waterfall_names_columns_and_values() -> None:
     assert labels[0] == "mean of the training rows"
     assert labels[2:] == ["2 other columns", "predicted days"]
     assert " = " in labels[1]
+    low, high = ax.get_xlim()
+    assert low < min(found.start, found.prediction)
+    assert high > max(found.start, found.prediction)
 
 
 # one column
@@ -165,11 +204,27 @@ def test_partial_dependence_is_the_mean_of_answers() -> None:
     assert found["prediction"].iloc[-1] > found["prediction"].iloc[0] + 10
 
 
+def test_values_are_as_they_were_in_the_table() -> None:
+    frame = voyages().assign(fare=lambda f: f["fare"].where(f["fare"] > 30, 0.0))
+    learn = tree_learner(loaders(frame=frame), "tree")
+    learn.fit()
+    found = learn.partial_dependence("fare", n_points=5).frame["value"]
+    assert found[0] == 0  # and no 1e-06, as 32 bits have it after scaling
+    assert found.isin(frame["fare"]).all()
+
+
 def test_levels_come_with_how_often_they_occur() -> None:
     found = fitted("forest").partial_dependence("port").frame.set_index("value")
     counts = voyages()["port"].iloc[300:].value_counts()
     assert found["rows"].to_dict() == counts.to_dict()
     assert found["prediction"]["Hull"] < 0.2 < found["prediction"]["Cork"]
+
+
+def test_levels_that_are_numbers_come_by_size() -> None:
+    frame = voyages().assign(deck=lambda f: np.where(f.index % 7 > 2, 10, 2 + f.index % 7))
+    learn = tree_learner(loaders(frame=frame, cat_names=["deck"]), "tree")
+    learn.fit()
+    assert learn.partial_dependence("deck").frame["value"].tolist() == ["2", "3", "4", "10"]
 
 
 def test_partial_dependence_takes_nets_and_draws() -> None:
@@ -194,6 +249,14 @@ def test_columns_that_say_the_same_are_found() -> None:
     assert found.values.tolist() == [["fare", "pence", pytest.approx(-1)]]
     ours = rank_correlations(frame[["fare", "noise", "days"]])
     pd.testing.assert_frame_equal(ours, frame[["fare", "noise", "days"]].corr("spearman"))
+
+
+def test_many_columns_are_clustered_on_a_high_picture() -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 80))).rename(columns="column {}".format)
+    drawing = cluster_columns(frame)
+    drawing.figure.canvas.draw()
+    edges = sorted((box.y0, box.y1) for box in (t.get_window_extent() for t in drawing.axes[0].get_yticklabels()))
+    assert all(upper[0] > lower[1] - 1 for lower, upper in pairwise(edges))  # no label lies upon another
 
 
 def test_columns_are_clustered() -> None:
@@ -246,6 +309,24 @@ def test_a_tree_is_drawn_in_the_words_of_the_table() -> None:
     assert "yes" in told
 
 
+def test_boxes_of_a_small_picture_lie_side_by_side() -> None:
+    drawing = fitted("tree", min_samples_leaf=5).draw_tree(figsize=(6, 4))
+    drawing.figure.canvas.draw()
+    boxes = [text.get_bbox_patch().get_window_extent() for text in drawing.axes[0].texts if "rows" in text.get_text()]
+    assert len(boxes) > 8
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path: Path) -> None:
+    frame = voyages().rename(columns={"fare": r"US$ \frac AU$"})
+    learn = tree_learner(loaders(frame=frame, cont_names=[r"US$ \frac AU$", "noise"]), "tree")
+    learn.fit()
+    drawings = [learn.draw_tree(), learn.explain(frame.iloc[0]).plot(), learn.feature_importance().plot(),
+                learn.partial_dependence(r"US$ \frac AU$").plot(), cluster_columns(learn)]  # fmt: skip
+    for place, drawing in enumerate(drawings):
+        assert drawing.save(tmp_path / f"{place}.png").stat().st_size > 3000
+
+
 def test_deeper_levels_are_counted() -> None:
     learn = fitted("forest", min_samples_leaf=1)
     told = texts(learn.draw_tree(number=3, max_depth=1))
@@ -259,6 +340,9 @@ def test_a_plain_tree_of_scikit_learn_is_drawn(tmp_path: Path) -> None:
     tree = DecisionTreeRegressor(max_leaf_nodes=4).fit(frame, voyages()["days"])
     drawing = draw_tree(tree, frame, size=10, precision=2)
     assert drawing.figure.get_figwidth() == 10
+    assert "more split" not in texts(drawing)
+    thousands = DecisionTreeRegressor(max_depth=1).fit(frame[["fare"]] * 100, voyages()["days"])
+    assert "e+0" not in texts(draw_tree(thousands, frame[["fare"]]))
     assert "fare <= " in texts(drawing)
     assert drawing.save(tmp_path / "tree.png").stat().st_size > 5000
     with pytest.raises(ArgumentError, match="looks at 2 columns, but 1 are named"):
@@ -305,6 +389,10 @@ def test_models_of_ones_own_are_compared() -> None:
     found = compare_models(ready.dls, {"deep": deep, "mine": ready, "plain": "tree"}, verbose=False)
     assert found.learners["mine"] is ready
     assert found.frame["fit seconds"]["mine"] == 0
+
+
+def test_one_name_is_one_model() -> None:
+    assert list(compare_models(loaders(), "tree", verbose=False).frame.index) == ["tree"]
 
 
 def test_wrong_comparisons_are_told() -> None:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from small_forests import CATS, CONTS, fitted, loaders, voyages
 
+from flambeau.data.splitters import GroupSplitter
 from flambeau.foundation.errors import ArgumentError, ExportError, TableError, TrainingError, UnknownNameError
 from flambeau.interpret.interpretation import ClassificationInterpretation
 from flambeau.interpret.report import write_report
@@ -22,10 +23,12 @@ from flambeau.nn.metrics import accuracy, mae
 from flambeau.tabular.learner import tabular_learner
 from flambeau.tabular.procs import Categorify, FillMissing
 from flambeau.tabular.tabular_pandas import TabularPandas
+from flambeau.train.callbacks.loggers import CSVLogger
 from flambeau.train.cross_validate import cross_validate
-from flambeau.train.ensemble import Ensemble
+from flambeau.train.ensemble import Ensemble, bag
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Predictor
+from flambeau.train.tune import tune
 from flambeau.trees.estimators import MODELS
 from flambeau.trees.learner import TreeLearner, tree_learner
 from flambeau.trees.models import LEAST
@@ -270,6 +273,66 @@ def test_cross_validation_takes_forests() -> None:
     found = cross_validate(make, voyages(), folds=4, train=lambda learn: learn.fit(), verbose=False)
     assert bool(found.validated.all())
     assert found.mean("accuracy") > 0.85
+
+
+def test_a_splitter_splits_the_table() -> None:
+    frame = voyages().assign(crew=lambda f: f.index // 10)
+    learn = tree_learner(frame, y_names="home", splits=GroupSplitter("crew", 0.3, seed=0), n_estimators=5)
+    halves = [set(frame["crew"].iloc[list(half)]) for half in learn.dls.table.splits]
+    assert halves[0]
+    assert halves[1]
+    assert not halves[0] & halves[1]
+
+
+def test_a_loaded_learner_has_nothing_out_of_bag(tmp_path: Path) -> None:
+    learn = fitted("forest")
+    again = load_learner(learn.export(tmp_path / "one.safetensors"))
+    with pytest.raises(ArgumentError, match=r"learnt from are not here \(0 are\)"):
+        again.oob_values()
+    again.dls = learn.dls
+    assert again.oob_values() == learn.oob_values()
+
+
+def test_bags_of_trees_differ() -> None:
+    team = bag(loaders(), lambda dls: tree_learner(dls, "tree", seed=0), lambda learn: learn.fit(), n=2)
+    first, second = (member.get_preds()[0] for member in team.members)
+    assert not torch.equal(first, second)
+    member = team.members[0]
+    drawn = member.dls.train.order.drawn(300)
+    alone = DecisionTreeClassifier(min_samples_leaf=25, random_state=0)
+    rows = member.matrix().to_numpy()[drawn]
+    alone.fit(rows, member.rows.tensors[2].numpy()[drawn])
+    np.testing.assert_allclose(alone.predict_proba(rows), member.estimator.predict_proba(rows))
+    with pytest.raises(ArgumentError, match="loaders that draw each row once"):
+        bag(loaders(), lambda dls: tree_learner(dls, n_estimators=5), lambda learn: learn.fit(), n=1).members[
+            0
+        ].oob_values()
+
+
+def test_settings_of_trees_are_tuned() -> None:
+    dls = loaders()
+
+    def make(min_samples_leaf: int) -> TreeLearner:
+        return tree_learner(dls, "tree", min_samples_leaf=min_samples_leaf, seed=0)
+
+    found = tune(make, {"min_samples_leaf": (1, 250)}, 4, train=lambda learn: learn.fit(), seed=0, verbose=False)
+    assert 0 < found.best_value < 0.6
+    best = make(**found.best_params)
+    best.fit()
+    assert best.validate()[0] == pytest.approx(found.best_value)
+
+
+def test_callbacks_see_one_epoch(tmp_path: Path) -> None:
+    learn = tree_learner(loaders(), "tree", path=tmp_path)
+    learn.add_cb(CSVLogger("history.csv"))
+    learn.fit()
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["accuracy"].tolist() == pytest.approx([learn.validate()[1]], abs=1e-4)
+
+
+def test_trees_are_not_compiled() -> None:
+    with pytest.raises(ArgumentError, match="compiled code of scikit-learn already"):
+        fitted("tree").compile()
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ class TabularDataLoaders(DataLoaders):
 
         Without `procs` they are Categorify, FillMissing and Normalize. Without `cat_names` and `cont_names` all
         columns but the target and empty ones are used, sorted by `cont_cat_split`; a printed line tells how.
-        `y_names` None is the last column. The rows at `valid_idx` validate, or `splits`, or `valid_pct` of them at
-        random (`seed`).
+        `y_names` None is the last column. The rows at `valid_idx` validate, or those of `splits` (positions of both
+        halves, or a splitter of the table), or `valid_pct` of them at random (`seed`).
 
         Raises:
             TableError, LabelError, EmptyError: see `TabularPandas`.
@@ -113,10 +113,11 @@ class TabularDataLoaders(DataLoaders):
         if cat_names is None and cont_names is None:
             cont_names, cat_names = _chosen_columns(frame, targets)
         if splits is None:
-            splitter = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
-            splits = splitter(range(len(frame)))
+            splits = RandomSplitter(valid_pct, seed) if valid_idx is None else IndexSplitter(valid_idx)
         elif valid_idx is not None:
             raise ArgumentError("Give either valid_idx or splits, not both.")
+        if callable(splits):
+            splits = splits(frame)
         procs = [Categorify, FillMissing, Normalize] if procs is None else procs
         table = TabularPandas(frame, procs, cat_names, cont_names, targets, y_block, splits, device=device)
         return cls.from_table(table, bs, val_bs, path=path, seed=seed, **options)

@@ -24,6 +24,11 @@ def rows_of(learn: Learner, ds_idx: int) -> TableDataset:
     Raises:
         ArgumentError: there is no such loader, it has no rows, or they are none of a table.
     """
+    if ds_idx == 1 and len(learn.dls) == 1:
+        raise ArgumentError(
+            "There are no validation rows: give the loaders a split, or ask the training rows by ds_idx=0, which a "
+            "model knows better than others."
+        )
     if not -len(learn.dls) <= ds_idx < len(learn.dls):
         raise ArgumentError(f"There are {len(learn.dls)} loaders, numbered from 0; ds_idx={ds_idx} is none of them.")
     dataset = getattr(learn.dls[ds_idx], "dataset", None)
@@ -34,6 +39,15 @@ def rows_of(learn: Learner, ds_idx: int) -> TableDataset:
             "A loaded learner has no rows of its own. Give it some: learn.dls = the loaders that it was trained with."
         )
     return dataset
+
+
+def drawn_rows(learn: Learner) -> tuple[Tensor, ...]:
+    """Return the training rows as the loader draws them: all of them, or those of its order, such as a bootstrap."""
+    tensors, loader = rows_of(learn, 0).tensors, learn.dls.train
+    if loader.order is None:
+        return tensors
+    places = torch.tensor(list(loader.get_idxs()), dtype=torch.long)
+    return tuple(tensor[places] for tensor in tensors)
 
 
 def column_names(dataset: TableDataset) -> list[Any]:

@@ -81,7 +81,7 @@ class Comparison:
 
 def compare_models(
     dls: DataLoaders,
-    models: Sequence[str] | Mapping[str, Any] = USUAL,
+    models: str | Sequence[str] | Mapping[str, Any] = USUAL,
     *,
     epochs: int = 5,
     lr: float = 1e-2,
@@ -113,6 +113,7 @@ def compare_models(
 
     if not isinstance(getattr(dls.train, "dataset", None), TableDataset) or len(dls) < 2:
         raise ArgumentError("compare_models needs loaders of a table with a validation half: TabularDataLoaders.")
+    models = [models] if isinstance(models, str) else models
     asked: dict[str, Any] = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
     if not asked:
         raise ArgumentError(f"No model is named. Known: {', '.join([*MODELS, *NETS])}.")

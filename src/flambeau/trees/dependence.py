@@ -21,7 +21,7 @@ from flambeau.foundation.lists import listify
 from flambeau.tabular.dataset import TableDataset
 from flambeau.train.learner import Learner
 from flambeau.trees.asking import place_of, raw_outputs, rows_of, with_column
-from flambeau.trees.features import features_of
+from flambeau.trees.features import drawn, features_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +58,10 @@ class Dependence:
                 _draw_levels(ax, own)
             else:
                 _draw_numbers(ax, own, self.single[name])
-            ax.set_xlabel(str(name))
+            ax.set_xlabel(drawn(name))
             ax.spines[["top", "right"]].set_visible(False)
         for ax in axes[:, 0]:
-            ax.set_ylabel(self.meaning)
+            ax.set_ylabel(drawn(self.meaning))
         for ax in axes.flat[len(names) :]:
             ax.set_axis_off()
         return Drawing(figure)
@@ -87,7 +87,7 @@ def _draw_levels(ax: Any, own: Any) -> None:
     ax.plot(places, own["prediction"], "o", color="C0", zorder=3)
     ax.vlines(places, own["prediction"].min(), own["prediction"], color="C0", linewidth=1, alpha=0.4)
     longest = max(len(str(value)) for value in own["value"])
-    ax.set_xticks(places, own["value"], rotation=90 if longest > 3 and len(own) > 2 else 0)
+    ax.set_xticks(places, [drawn(value) for value in own["value"]], rotation=90 if longest > 3 and len(own) > 2 else 0)
 
 
 def partial_dependence(
@@ -95,7 +95,8 @@ def partial_dependence(
 ) -> Dependence:
     """Return how a learner's predictions move with one column or several; of a net as well as of trees.
 
-    Numbers are asked at `n_points` quantiles, categories at their levels in these rows, the most frequent first. `of`
+    Numbers are asked at `n_points` quantiles, categories at their levels in these rows: the 25 most frequent, in the
+    order of their frequency, or of their size where levels are numbers. `of`
     names the class (or label, or target) whose probability is meant; of two classes it is the second.
 
     Raises:
@@ -118,7 +119,9 @@ def partial_dependence(
     parts, single = [], {}
     for name in names:
         which, place = place_of(dataset, name)
-        values, counts = _grid(dataset.tensors[which][:, place], which == 0, n_points)
+        levels = features[str(name)].levels[1:]
+        by_size = bool(levels) and all(isinstance(level, int | float) for level in levels)
+        values, counts = _grid(dataset.tensors[which][:, place], which == 0, n_points, by_size)
         answers = np.stack([_asked(learn, rows, name, value)[:, output] for value in values], 1)  # rows, values
         feature = features[str(name)]
         shown: Sequence[Any] = [
@@ -131,10 +134,11 @@ def partial_dependence(
     return Dependence(pd.concat(parts, ignore_index=True), meaning, single)
 
 
-def _grid(column: Tensor, is_category: bool, n_points: int) -> tuple[Tensor, Tensor]:
+def _grid(column: Tensor, is_category: bool, n_points: int, by_size: bool) -> tuple[Tensor, Tensor]:
     if is_category:
         levels, counts = column.unique(return_counts=True)
         order = counts.argsort(descending=True, stable=True)[:MOST_LEVELS]
+        order = order.sort().values if by_size else order
         return levels[order], counts[order]
     # the outermost hundredths hold what is rare, and would stretch the picture
     shares = torch.linspace(0.01, 0.99, n_points, dtype=torch.float64)

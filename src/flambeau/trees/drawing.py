@@ -15,7 +15,7 @@ from flambeau.data.kinds import Category
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.numbers import number_words
-from flambeau.trees.features import Feature
+from flambeau.trees.features import Feature, drawn
 from flambeau.trees.waterfall import trees_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_tree(
     n_leaves = _place(root, 0)
     deepest = _depth(root)
     figsize = (size, size * ratio) if size is not None else (max(WIDTH * n_leaves, 4), HEIGHT * (deepest + 1))
-    return _drawn(root, n_leaves, deepest, figsize)
+    return _picture(root, n_leaves, deepest, figsize)
 
 
 def draw_learner(
@@ -95,7 +95,9 @@ def _boxes(
     if tree.children_left[node] < 0:
         return _Node(f"{answer}\n{n:,} rows", tint, color, depth=depth)
     if depth == most:
-        return _Node(f"{answer}\n{n:,} rows, {_n_below(tree, node):,} more splits", tint, color, depth=depth)
+        below = _n_below(tree, node)
+        more = f"{below:,} more split{'s' if below > 1 else ''}"
+        return _Node(f"{answer}\n{n:,} rows, {more}", tint, color, depth=depth)
     rule = features[int(tree.feature[node])].rule(float(tree.threshold[node]), precision)
     box = _Node(f"{_wrapped(rule)}?\n{answer}, {n:,} rows", tint, color, depth=depth)
     for side in (tree.children_left[node], tree.children_right[node]):
@@ -150,23 +152,24 @@ def _depth(box: _Node) -> int:
     return max([box.depth, *map(_depth, box.below)])
 
 
-def _drawn(root: _Node, n_leaves: int, deepest: int, figsize: tuple[float, float]) -> Drawing:
+def _picture(root: _Node, n_leaves: int, deepest: int, figsize: tuple[float, float]) -> Drawing:
     import matplotlib.pyplot as plt
     from matplotlib.colors import to_rgb
 
     figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+    smaller = min(1.0, figsize[0] / (WIDTH * n_leaves))  # so that boxes side by side have room
     waiting = [root]
     while waiting:
         box = waiting.pop()
         for place, below in enumerate(box.below):
             ax.plot([box.x, below.x], [-box.depth, -below.depth], color="0.6", linewidth=1, zorder=1)
             middle = (0.5 * (box.x + below.x), -box.depth - 0.5)
-            ax.text(*middle, "yes" if place == 0 else "no", fontsize=8, color="0.35", ha="center", va="center",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=2)  # fmt: skip
+            ax.text(*middle, "yes" if place == 0 else "no", fontsize=8 * smaller, color="0.35", ha="center",
+                    va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=2)  # fmt: skip
             waiting.append(below)
         strength = 0.08 + 0.42 * box.tint
         face = tuple(1 - strength * (1 - part) for part in to_rgb(box.color))
-        ax.text(box.x, -box.depth, box.words, ha="center", va="center", fontsize=9, zorder=3,
+        ax.text(box.x, -box.depth, drawn(box.words), ha="center", va="center", fontsize=9 * smaller, zorder=3,
                 bbox={"boxstyle": "round,pad=0.45", "facecolor": face, "edgecolor": "0.6"})  # fmt: skip
     ax.set_xlim(0, n_leaves)
     ax.set_ylim(-deepest - 0.5, 0.5)

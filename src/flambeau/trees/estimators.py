@@ -85,7 +85,8 @@ def _by_name(name: str, of_classes: bool) -> Any:
             from lightgbm import LGBMClassifier, LGBMRegressor
         except ImportError as error:
             raise missing_dependency("lightgbm", "boost", "model='lightgbm'") from error
-        settings = {"n_estimators": 500, "learning_rate": 0.05, "colsample_bytree": 0.5, "verbose": -1}
+        # n_jobs=0 leaves it to OMP_NUM_THREADS, as boosting by scikit-learn does
+        settings = {"n_estimators": 500, "learning_rate": 0.05, "colsample_bytree": 0.5, "verbose": -1, "n_jobs": 0}
         return LGBMClassifier(**settings) if of_classes else LGBMRegressor(**settings)
     raise unknown_name("model of trees", name, MODELS)
 

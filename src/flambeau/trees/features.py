@@ -8,9 +8,18 @@ from typing import Any
 
 from flambeau.data.kinds import Kind
 from flambeau.foundation.numbers import number_words
-from flambeau.tabular.kinds import Levels, Numbers
+from flambeau.tabular.kinds import Levels, Numbers, unscaled
 
 MOST_LEVELS = 3  # levels that a rule lists by name
+
+
+def drawn(words: Any) -> str:
+    """Return words of a table for a picture, letter by letter: matplotlib takes what is between $ for a formula.
+
+    >>> drawn("US$ to AU$")
+    'US\\\\$ to AU\\\\$'
+    """
+    return str(words).replace("$", r"\$")
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Feature:
 
     def number(self, encoded: float) -> float:
         """Return a number of the matrix in the column's own unit; of a category its code."""
-        return encoded if self.levels else encoded * self.std + self.mean
+        return encoded if self.levels else float(unscaled([[encoded]], [self.mean], [self.std])[0, 0]) + 0.0  # no -0
 
     def shown(self, encoded: float, precision: int = 4) -> str:
         """Return a value of the matrix as a person would write it."""

@@ -21,8 +21,8 @@ from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.foundation.numbers import number_words
 from flambeau.tabular.dataset import TableDataset
 from flambeau.train.learner import Learner
-from flambeau.trees.asking import column_names, place_of, raw_outputs, rows_of, scored, with_column
-from flambeau.trees.features import features_of
+from flambeau.trees.asking import column_names, drawn_rows, place_of, raw_outputs, rows_of, scored, with_column
+from flambeau.trees.features import drawn, features_of
 from flambeau.trees.models import TreeModel
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class Importance:
         shown = self.frame.iloc[:n][::-1]
         figure, ax = plt.subplots(figsize=figsize or (6.4, 0.8 + 0.28 * len(shown)), layout="constrained")
         spread = shown.get("std")
-        ax.barh(shown.index.astype(str), shown["importance"], xerr=spread, color="C0", ecolor="0.35", height=0.7)
+        ax.barh(range(len(shown)), shown["importance"], xerr=spread, color="C0", ecolor="0.35", height=0.7)
         ax.axvline(0, color="0.4", linewidth=0.8)
+        ax.set_yticks(range(len(shown)), [drawn(name) for name in shown.index])
         ax.set_xlabel(self.meaning)
-        ax.margins(y=0.02)
+        ax.set_ylim(-0.6, len(shown) - 0.4)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(left=False)
         return Drawing(figure)
@@ -147,7 +148,7 @@ def _by_impurity(learn: Learner) -> Importance:
 def _by_dropping(learn: Learner, dataset: TableDataset, metric: str | None) -> dict[Any, list[float]]:
     from sklearn.base import clone
 
-    model, train = _tree_model(learn, "drop_column"), rows_of(learn, 0)
+    model, train = _tree_model(learn, "drop_column"), drawn_rows(learn)
     cats, conts, target = dataset.tensors
     names = column_names(dataset)
     if len(names) < 2:
@@ -159,7 +160,7 @@ def _by_dropping(learn: Learner, dataset: TableDataset, metric: str | None) -> d
         kept = [[at for at in range(dataset.tensors[side].shape[1]) if (side, at) != (which, place)] for side in (0, 1)]
         vectors = None if model.vectors is None else [model.vectors[at] for at in kept[0]]
         other = TreeModel(clone(model.estimator), model.answers, model.n_out, len(kept[0]), len(kept[1]), vectors)
-        other.learn_from(train.tensors[0][:, kept[0]], train.tensors[1][:, kept[1]], train.tensors[2])
+        other.learn_from(train[0][:, kept[0]], train[1][:, kept[1]], train[2])
         raw = raw_outputs(learn, other, cats[:, kept[0]], conts[:, kept[1]])
         found[name] = [scored(learn, raw, target, metric) - before]
     return found

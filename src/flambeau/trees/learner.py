@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.lists import L
 from flambeau.foundation.numbers import number_words
 from flambeau.nn.metrics import accuracy, accuracy_multi, rmse
@@ -22,8 +21,11 @@ from flambeau.tabular.dataset import TableDataset
 from flambeau.tabular.learner import table_parts
 from flambeau.tabular.procs import Categorify, FillMissing
 from flambeau.tabular.tabular_pandas import TabularPandas
+from flambeau.train.callbacks.progress import Progress
+from flambeau.train.callbacks.recorder import Recorder
 from flambeau.train.export import Exported
 from flambeau.train.learner import Learner
+from flambeau.trees.asking import drawn_rows
 from flambeau.trees.estimators import make_estimator
 from flambeau.trees.features import Feature, features_of
 from flambeau.trees.models import TreeModel, raw_of
@@ -67,24 +69,24 @@ class TreeLearner(Learner):
     ) -> None:
         """Fit the estimator anew to all training rows, and print what it is worth.
 
+        To the learner's callbacks it is one epoch of no batches.
+
         Raises:
             ArgumentError: epochs, rates or other settings of gradient descent are given.
         """
         given = (lr, wd, cbs, reset_opt or None, start_epoch or None, checkpoint or None, resume or None)
         if n_epoch not in (None, 1) or any(setting is not None for setting in given):
             raise ArgumentError(WITHOUT_GRADIENTS)
-        dataset = self.rows
-        if len(dataset) == 0:
+        if len(self.rows) == 0:
             raise ArgumentError("A loaded learner has no rows to learn from: make a new one with tree_learner.")
+        tensors = drawn_rows(self)
+        self.n_epoch, self.epoch = 1, 0
+        self._call("before_fit")
         if self.keep_logging:
-            rows = f"{len(dataset):,} rows x {self.model.n_features} columns"
+            rows = f"{len(tensors[0]):,} rows x {self.model.n_features} columns"
             print(f"{type(self.estimator).__name__} on {rows}: ", end="", flush=True)
         started = time.perf_counter()
-        with warnings.catch_warnings():
-            # few trees leave rows that none of them has left out: `oob_preds` leaves these rows out
-            warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
-            warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
-            self.model.learn_from(*dataset.tensors)
+        self.model.learn_from(*tensors)
         seconds = time.perf_counter() - started
         names = ["valid_loss", *(metric.name for metric in self.metrics)]
         with self.no_bar(), self.no_logging():
@@ -93,6 +95,14 @@ class TreeLearner(Learner):
         self._record(train_loss, values, names, seconds)
         if self.keep_logging:
             print(self._told(dict(zip(names, values, strict=False)), seconds))
+        self._call("after_epoch")
+        self._call("after_fit")
+
+    def _call(self, event: str) -> None:
+        """Call the callbacks that wait for an event, without the recorder and the bar, which count batches."""
+        for cb in sorted(self.cbs, key=lambda cb: cb.order):
+            if not isinstance(cb, Recorder | Progress):
+                getattr(cb, event)()
 
     def create_opt(self) -> None:
         """Say that there is nothing to optimize by gradients.
@@ -101,6 +111,14 @@ class TreeLearner(Learner):
             ArgumentError: always.
         """
         raise ArgumentError(WITHOUT_GRADIENTS)
+
+    def compile(self, **options: Any) -> Learner:
+        """Say that `torch.compile` makes no tree faster.
+
+        Raises:
+            ArgumentError: always.
+        """
+        raise ArgumentError("A tree is compiled code of scikit-learn already, which torch.compile cannot look into.")
 
     def _record(self, train_loss: float, values: list[float], names: list[str], seconds: float) -> None:
         recorder = self.recorder
@@ -148,7 +166,9 @@ class TreeLearner(Learner):
 
     @property
     def _has_oob(self) -> bool:
-        return any(hasattr(self.estimator, f"oob_{what}_") for what in ("decision_function", "prediction"))
+        kept = any(hasattr(self.estimator, f"oob_{what}_") for what in ("decision_function", "prediction"))
+        # of rows that are drawn several times, a tree may have seen one that is out of its bag
+        return kept and self.dls.train.order is None
 
     def oob_preds(self) -> tuple[Tensor, Tensor]:
         """Return predictions and targets of the training rows, each by the trees that did not learn from it.
@@ -156,7 +176,7 @@ class TreeLearner(Learner):
         Activated, as `get_preds` returns them. Rows that every tree learnt from are left out (of 100 trees: none).
 
         Raises:
-            ArgumentError: the model draws no bootstrap samples.
+            ArgumentError: the model draws no bootstrap samples, or the rows are others than those of training.
         """
         raw, targets = self._oob_raw()
         return self.activation(raw), targets
@@ -173,18 +193,23 @@ class TreeLearner(Learner):
         return found
 
     def _oob_raw(self) -> tuple[Tensor, Tensor]:
-        estimator = self.estimator
+        estimator, model = self.estimator, self.model
         if not self._has_oob:
             raise ArgumentError(
-                f"A {type(estimator).__name__} has no predictions out of bag: use model='forest' or 'bagging', with "
-                "oob_score=True."
+                f"A {type(estimator).__name__} has no predictions out of bag here: use model='forest' or 'bagging', "
+                "with oob_score=True, and loaders that draw each row once."
             )
         n = len(self.rows)
+        if n != len(estimator.oob_prediction_ if model.answers == "numbers" else estimator.oob_decision_function_):
+            raise ArgumentError(
+                f"The rows that the model learnt from are not here ({n} are), and no others are out of bag. Fit a "
+                "learner to measure it, or measure this one on other rows: learn.validate(dl=...)."
+            )
         used = np.zeros(n, dtype=np.int64)
         for places in estimator.estimators_samples_:
             used[np.unique(places)] += 1
         known = np.flatnonzero(used < len(estimator.estimators_))
-        model, targets = self.model, self.rows.tensors[2]
+        targets = self.rows.tensors[2]
         if model.answers == "numbers":
             raw = np.asarray(estimator.oob_prediction_, dtype=np.float32).reshape(n, model.n_out)[known]
         else:
@@ -226,10 +251,22 @@ class TreeLearner(Learner):
 
     @classmethod
     def from_export(cls, exported: Exported, path: AnyPath) -> TreeLearner:
-        """Return the learner of an export: it predicts and explains, and has no rows to train on."""
+        """Return the learner of an export: it predicts and explains, and has no rows to train on.
+
+        Raises:
+            ExportError: its trees are none, or are those of another table.
+        """
+        model, levels = exported.model, getattr(exported.kinds[0], "vocabs", ())
+        if not isinstance(model, TreeModel):
+            raise ExportError(f"The export is of trees, but its model is a {type(model).__name__}.")
+        known = [len(vocab) for vocab in levels]
+        fitting = model.n_cat == len(known) and model.n_cont == len(getattr(exported.kinds[1], "names", ()))
+        if not fitting or (model.vectors is not None and [len(table) for table in model.vectors] != known):
+            raise ExportError("The export's trees look at other columns or levels than its table has.")
+        model.read()
         train = exported.loader.new(training=True)
         dls = TabularDataLoaders(train, exported.loader, path=path.parent, n_inp=exported.n_inp)
-        return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
+        return cls(dls, model, loss_func=exported.loss_func, metrics=exported.metrics)
 
     def __repr__(self) -> str:
         state = "" if self.model.is_fitted else ", not fitted"

@@ -8,6 +8,7 @@ are. So losses, metrics, interpretation, ensembles and exports work with trees a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,11 +69,19 @@ class TreeModel(nn.Module):
     @property
     def estimator(self) -> Any:
         """The estimator of scikit-learn."""
+        self.read()
+        return self._estimator
+
+    def read(self) -> None:
+        """Read the estimator from the model's bytes, where that was not done since they were loaded.
+
+        Raises:
+            ExportError: they hold no estimator, one that is not safe, or that of another table.
+        """
         if self._estimator is None and self._is_kept:
             found = estimator_of(self.kept)
             check_estimator_fits(found, self.n_features, self.answers, self.n_out)
             self._estimator, self._is_fitted = found, True
-        return self._estimator
 
     @property
     def title(self) -> str:
@@ -126,7 +135,11 @@ class TreeModel(nn.Module):
         elif self.answers == "numbers":
             wanted = wanted.astype(np.float64)
             wanted = wanted[:, 0] if wanted.shape[1] == 1 else wanted
-        self._estimator.fit(self.matrix(x_cat, x_cont), wanted)
+        with warnings.catch_warnings():
+            # few trees leave rows that none of them has left out: `TreeLearner.oob_preds` leaves these rows out
+            warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
+            warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
+            self._estimator.fit(self.matrix(x_cat, x_cont), wanted)
         self._is_fitted, self._is_kept = True, False
 
     @property

@@ -14,15 +14,19 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import TableError
 from flambeau.tabular.tabular_pandas import TabularPandas
 from flambeau.train.learner import Learner
+from flambeau.trees.features import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
 
+POINTS = 72  # an inch
 
-def cluster_columns(df: Any, figsize: tuple[float, float] = (10, 6), font_size: int = 12) -> Drawing:
+
+def cluster_columns(df: Any, figsize: tuple[float, float] | None = None, font_size: int = 12) -> Drawing:
     """Draw the family tree of a table's columns by rank correlation: those joined far to the right are alike.
 
-    `df` is a table of numbers, such as `to.train.xs`, a TabularPandas, or a learner of a table.
+    `df` is a table of numbers, such as `to.train.xs`, a TabularPandas, or a learner of a table. `figsize` None is as
+    high as its labels need.
 
     Raises:
         TableError: there are fewer than two columns of numbers.
@@ -35,10 +39,11 @@ def cluster_columns(df: Any, figsize: tuple[float, float] = (10, 6), font_size: 
     distance = np.array(1 - correlation.abs())
     np.fill_diagonal(distance, 0)
     joined = hierarchy.linkage(squareform(distance, checks=False), method="average")
-    figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+    height = max(3.0, 1.0 + len(correlation) * font_size * 1.25 / POINTS)
+    figure, ax = plt.subplots(figsize=figsize or (10, height), layout="constrained")
     hierarchy.dendrogram(
-        joined, labels=[str(name) for name in correlation.columns], orientation="left", leaf_font_size=font_size, ax=ax,
-        color_threshold=0, above_threshold_color="C0",
+        joined, labels=[drawn(name) for name in correlation.columns], orientation="left", leaf_font_size=font_size,
+        ax=ax, color_threshold=0, above_threshold_color="C0",
     )  # fmt: skip
     ax.set_xlim(1, 0)
     ticks = np.linspace(0, 1, 6)

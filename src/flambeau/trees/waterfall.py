@@ -3,7 +3,7 @@
 At the root a tree would answer with the mean of all training rows; at each split it goes on to the mean of the rows on
 that side. The difference is what the column of that split adds (Saabas 2014). Over all splits, and averaged over the
 trees, the additions sum exactly from the mean of all rows to the prediction. LightGBM gives Shapley values instead
-(TreeSHAP, Lundberg 2018), which add up in log odds.
+(TreeSHAP, Lundberg 2018), which add up in log odds; of more than two classes in scores before the softmax.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.numbers import number_words
 from flambeau.trees.dependence import output_of
+from flambeau.trees.features import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,14 @@ class Explanation:
 
         shown, rest = self.frame.iloc[:n], self.frame["contribution"].iloc[n:].sum()
         steps = [
-            (f"{name} = {value}", step)
+            (drawn(f"{name} = {value}"), step)
             for name, value, step in shown[["column", "value", "contribution"]].itertuples(index=False)
         ]
         if len(self.frame) > n:
-            steps.append((f"{len(self.frame) - n} other columns", float(rest)))
+            n_rest = len(self.frame) - n
+            steps.append((f"{n_rest} other column{'s' if n_rest > 1 else ''}", float(rest)))
         figure, ax = plt.subplots(figsize=figsize or (7.5, 1.3 + 0.33 * len(steps)), layout="constrained")
-        at, labels = self.start, ["mean of the training rows", *(words for words, _ in steps), self.meaning]
+        at, labels = self.start, ["mean of the training rows", *(words for words, _ in steps), drawn(self.meaning)]
         reach = [self.start, *(self.start + np.cumsum([step for _, step in steps]))]
         span = (max(reach) - min(reach)) or 1.0
         for place, (_, step) in enumerate(steps, 1):
@@ -68,8 +70,9 @@ class Explanation:
             ax.plot(value, place, "D", color="C0")
             ax.text(value + 0.02 * span, place, number_words(value), va="center", fontsize=9, fontweight="bold")
         ax.set_yticks(range(len(labels)), labels)
-        ax.invert_yaxis()
-        ax.margins(x=0.14)
+        ax.xaxis.set_major_formatter(lambda value, _: number_words(value))
+        ax.set_ylim(len(labels) - 0.4, -0.6)
+        ax.set_xlim(min(reach) - 0.14 * span, max(reach) + 0.14 * span)  # bars leave no margin of themselves
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(left=False)
         return Drawing(figure)
@@ -109,6 +112,8 @@ def explain(learn: TreeLearner, row: Any, of: Any = None) -> Explanation:
         of = kind.vocab[int(model(*inputs)[0].argmax())]
     output, meaning = output_of(learn, of)
     start, parts, unit = _contributions(model.estimator, matrix, model.answers, output)
+    if not unit:
+        _require_sum(model.estimator, start + float(parts.sum()), float(learn.activation(model(*inputs))[0, output]))
     features = learn.features
     frame = pd.DataFrame(
         {
@@ -122,17 +127,35 @@ def explain(learn: TreeLearner, row: Any, of: Any = None) -> Explanation:
     return Explanation(frame, start, start + float(parts.sum()), f"{meaning}{unit}")
 
 
+def _require_sum(estimator: Any, found: float, answer: float) -> None:
+    """Raise an ArgumentError where additions do not lead to a model's answer: it weighs its trees, say."""
+    if abs(found - answer) > 1e-3 * max(1.0, abs(answer)):
+        raise _no_mean(estimator)
+
+
+def _no_mean(estimator: Any) -> ArgumentError:
+    return ArgumentError(
+        f"The answer of a {type(estimator).__name__} is no mean of its trees, which this needs. Use a tree, "
+        "bagging or a forest; for one row also model='lightgbm'. feature_importance and partial_dependence work "
+        "with any model."
+    )
+
+
 def _contributions(estimator: Any, matrix: Any, answers: str, output: int) -> tuple[float, Numbers, str]:
     """Return the start, what each column adds (features,), and words for a unit that is not the target's own."""
     if hasattr(estimator, "booster_"):
         shares = np.asarray(estimator.booster_.predict(matrix, pred_contrib=True))[0]
-        n = matrix.shape[1] + 1
-        if answers != "classes" or len(estimator.classes_) == 2:
-            # of two classes there is one number, for the second
-            own = shares if answers == "numbers" or output == list(estimator.classes_).index(output) == 1 else -shares
-        else:
-            own = shares.reshape(-1, n)[list(estimator.classes_).index(output)]
-        return float(own[-1]), own[:-1], "" if answers == "numbers" else ", in log odds"
+        if answers == "numbers":
+            return float(shares[-1]), shares[:-1], ""
+        known = list(estimator.classes_)
+        if output not in known:
+            raise ArgumentError("No training row has this class, so nothing can be said of it.")
+        place = known.index(output)
+        if len(known) == 2:  # one number tells, that of the second class
+            own = shares if place == 1 else -shares
+            return float(own[-1]), own[:-1], ", in log odds"
+        own = shares.reshape(len(known), -1)[place]
+        return float(own[-1]), own[:-1], ", as a score before the softmax"
     start, parts, n_trees = 0.0, np.zeros(matrix.shape[1]), 0
     for tree, places in trees_of(estimator):
         values = node_values(tree, answers, output)
@@ -157,14 +180,10 @@ def trees_of(estimator: Any) -> Iterator[tuple[Any, Any]]:
         yield estimator.stump_, [estimator.column_]
     elif hasattr(estimator, "estimators_features_"):
         yield from zip(estimator.estimators_, estimator.estimators_features_, strict=True)
-    elif hasattr(estimator, "estimators_") and all(hasattr(tree, "tree_") for tree in np.ravel(estimator.estimators_)):
+    elif hasattr(estimator, "estimators_") and all(hasattr(tree, "tree_") for tree in estimator.estimators_):
         yield from ((tree, None) for tree in estimator.estimators_)
     else:
-        raise ArgumentError(
-            f"The answer of a {type(estimator).__name__} is no mean of its trees, which this needs. Use a tree, "
-            "bagging or a forest; for one row also model='lightgbm'. feature_importance and partial_dependence work "
-            "with any model."
-        )
+        raise _no_mean(estimator)
 
 
 def node_values(tree: Any, answers: str, output: int) -> Numbers:
