@@ -151,11 +151,18 @@ def test_save_and_load_keep_the_trees(tmp_path: Path) -> None:
     learn, other = fitted("forest"), tree_learner(loaders(), "forest", seed=5, path=tmp_path)
     learn.path = tmp_path
     learn.save("kept")
-    with pytest.raises(ExportError, match="kept"):
-        other.load("kept")  # its bytes are others: a checkpoint is taken back by the learner that wrote it
-    before = learn.get_preds()[0]
-    learn.load("kept")
-    assert torch.equal(learn.get_preds()[0], before)
+    other.load("kept")
+    assert torch.equal(other.get_preds()[0], learn.get_preds()[0])
+    again = fitted("boosting")
+    again.path = tmp_path
+    assert again.load("kept").estimator.n_estimators == 20
+    narrow = tree_learner(loaders(cont_names=["fare"]), "forest", path=tmp_path)
+    with pytest.raises(ExportError, match="they look at 3 columns, and the table has 2"):
+        narrow.load("kept")
+    net = tabular_learner(loaders(), path=tmp_path)
+    net.save("net")
+    with pytest.raises(ExportError, match="kept is only in the model"):
+        other.load("net")
 
 
 def test_a_predictor_answers_rows(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from flambeau.tabular.procs import Categorify, FillMissing
 from flambeau.tabular.tabular_pandas import TabularPandas
 from flambeau.train.callbacks.progress import Progress
 from flambeau.train.callbacks.recorder import Recorder
+from flambeau.train.checkpoint import checkpoint_path, load_state, read_tensors
 from flambeau.train.export import Exported
 from flambeau.train.learner import Learner
 from flambeau.trees.asking import drawn_rows
@@ -247,7 +248,29 @@ class TreeLearner(Learner):
 
         return draw_learner(self, number, max_depth, figsize)
 
-    # its export
+    # keeping
+
+    def load(
+        self,
+        file: str | AnyPath,
+        with_opt: bool = True,
+        device: torch.device | str | None = None,
+        strict: bool = True,
+    ) -> Learner:
+        """Take back the trees that `save` kept, whatever their settings, for a table of the same columns.
+
+        Raises:
+            ExportError: there is no such file, it is damaged, or its trees are those of another table.
+        """
+        if device is not None:
+            self.to(device)
+        tensors, _ = read_tensors(checkpoint_path(self, file), "flambeau-checkpoint")
+        weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        model = self.model.alike(weights["kept"].numel() if "kept" in weights else 0)
+        load_state(model, weights, strict, str(file))
+        model.read()
+        self.model = model
+        return self
 
     @classmethod
     def from_export(cls, exported: Exported, path: AnyPath) -> TreeLearner:

@@ -112,6 +112,11 @@ class TreeModel(nn.Module):
             "n_bytes": self.kept.numel(),
         }
 
+    def alike(self, n_bytes: int) -> TreeModel:
+        """Return a model of the same shape, with room for an estimator of so many bytes."""
+        vectors = None if self.vectors is None else list(self.vectors)
+        return TreeModel(None, self.answers, self.n_out, self.n_cat, self.n_cont, vectors, n_bytes)
+
     def extra_repr(self) -> str:
         """Show sizes in the model's printout."""
         return f"{self.answers}, {self.n_features} features, {self.n_out} outputs"
