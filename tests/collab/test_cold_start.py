@@ -165,10 +165,12 @@ def test_mistakes_are_told(learn: CollabLearner) -> None:
     for odd in (float("nan"), "good", None):
         with pytest.raises(ArgumentError, match="no finite number"):
             cold.user_from_ratings({"film 1": odd})
-    with pytest.raises(ArgumentError, match="at least one question"):
+    with pytest.raises(ArgumentError, match="at least one; got k=0"):
         cold.questions(0)
     with pytest.raises(ArgumentError, match="k=0"):
         cold.questionnaire(0)
+    with pytest.raises(ArgumentError, match=r"whole number of questions.*k=2\.5"):
+        cold.questions(2.5)
     with pytest.raises(ArgumentError, match="use_nn=False"):
         ColdStart(collab_learner(learn.dls, use_nn=True))
 

@@ -262,8 +262,8 @@ class ColdStart:
 
 
 def _check_k(k: int) -> None:
-    if k < 1:
-        raise ArgumentError(f"A questionnaire has at least one question; got k={k}.")
+    if not isinstance(k, int) or k < 1:
+        raise ArgumentError(f"A questionnaire has a whole number of questions, at least one; got k={k!r}.")
 
 
 def _with_one(table: Tensor) -> Tensor:

@@ -66,8 +66,8 @@ def _on_levels(name: Any, levels: Sequence[Any], n_filled: int) -> str:
         return f"{told} To use them as numbers: {as_numbers}."
     if one_a_row:
         return (
-            f"Column {name!r} has {len(levels)} levels in {n_filled} rows, nearly one a row: a net can only learn them "
-            "by heart. Leave it out, or make columns of what it says."
+            f"Column {name!r} has {len(levels)} levels in {n_filled} rows, nearly one a row: a model can only learn "
+            "them by heart. Leave it out, or make columns of what it says."
         )
     return ""
 
