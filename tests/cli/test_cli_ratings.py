@@ -56,6 +56,14 @@ def test_pairs_are_rated_beside_their_cells(trained: tuple[Path, Result]) -> Non
     assert answers.prediction[0] > 4 > 2 > answers.prediction[1]
 
 
+def test_pairs_may_have_another_separator(trained: tuple[Path, Result]) -> None:
+    root, _ = trained
+    pd.DataFrame({"user": [4, 4], "title": ["film 2", "film 3"]}).to_csv(root / "other.csv", index=False, sep=";")
+    result = said_by("predict", root / "out" / "export.safetensors", root / "other.csv", "--sep", ";")
+    assert result.exit_code == 0, result.output
+    assert "film 3" in result.output
+
+
 def test_a_column_that_is_missing_is_told_with_the_nearest(trained: tuple[Path, Result]) -> None:
     root, _ = trained
     result = said_by("train", "ratings", root / "ratings.csv", "--item", "titel", "--out", root / "none")

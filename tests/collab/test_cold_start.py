@@ -11,8 +11,9 @@ import torch
 from flambeau.collab.cold_measure import cold_start_table, ordered
 from flambeau.collab.cold_start import ColdStart
 from flambeau.collab.data_loaders import CollabDataLoaders
+from flambeau.collab.implicit import implicit_learner
 from flambeau.collab.learner import CollabLearner, collab_learner
-from flambeau.foundation.errors import ArgumentError, ShapeError, UnknownNameError
+from flambeau.foundation.errors import ArgumentError, ShapeError, TableError, UnknownNameError
 from flambeau.foundation.seeds import set_seed
 from flambeau.train.load_learner import load_learner
 
@@ -173,6 +174,37 @@ def test_mistakes_are_told(learn: CollabLearner) -> None:
         cold.questions(2.5)
     with pytest.raises(ArgumentError, match="use_nn=False"):
         ColdStart(collab_learner(learn.dls, use_nn=True))
+
+
+def test_the_measure_takes_new_users_only(learn: CollabLearner) -> None:
+    with pytest.raises(ArgumentError, match=r"40 of these users were in training, such as 'u0'"):
+        cold_start_table(ColdStart(learn), tastes(range(50)), (2,))
+    with pytest.raises(ArgumentError, match="at least 2; got 1"):
+        cold_start_table(ColdStart(learn), tastes(range(40, 50)), (2,), fewest=1)
+    with pytest.raises(TableError, match="lacks the column 'title'"):
+        cold_start_table(ColdStart(learn), tastes(range(40, 50)).drop(columns="title"), (2,))
+
+
+def test_scores_that_are_no_ratings_are_refused(learn: CollabLearner) -> None:
+    with pytest.raises(ArgumentError, match="order items and are no ratings"):
+        ColdStart(implicit_learner(learn.dls, 3), noise=0.5)
+
+
+def test_a_new_item_is_rated_for_every_user(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    row = learn.item_row("film 4")
+    own = torch.cat([learn.model.i_weight.weight[row], learn.model.i_bias.weight[row]]).detach().double()
+    users = torch.arange(len(learn.users))
+    expected = learn.model(torch.stack([users, torch.full_like(users, row)], 1)).detach()
+    assert torch.allclose(cold.predict_item(own), expected, atol=1e-4)
+
+
+def test_ratings_may_come_as_a_series(learn: CollabLearner) -> None:
+    cold = ColdStart(learn)
+    taste = cold.user_from_ratings(pd.Series({"film 0": 5.0, "film 1": 1.0}))
+    assert torch.equal(taste.factors, cold.user_from_ratings({"film 0": 5.0, "film 1": 1.0}).factors)
+    with pytest.raises(ArgumentError, match="Ratings come by name"):
+        cold.user_from_ratings([("film 0", 5.0)])
 
 
 def test_answers_beat_the_mean_on_users_held_out(learn: CollabLearner) -> None:

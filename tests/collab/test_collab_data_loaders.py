@@ -76,6 +76,49 @@ def test_the_last_rating_of_each_user_is_left_out() -> None:
         LeaveLastOutSplitter("user", n=3)(frame)
 
 
+@pytest.mark.parametrize(
+    ("times", "held"),
+    [
+        (["2020-02-01", "2020-01-31", "2021-01-15", "2020-01-01", "2020-01-02"], [2, 4]),
+        ([9, 10, 2, 1, 2], [1, 4]),
+    ],
+)
+def test_the_last_is_the_last_in_time(times: list[Any], held: list[int]) -> None:
+    frame = pd.DataFrame({"user": list("aaabb"), "item": range(5), "rating": 1.0, "when": times})
+    assert LeaveLastOutSplitter("user", "when")(frame)[1] == held
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["9", "10", "2", "1", "2"], "numbers written as words"),
+        ([1, float("nan"), 3, 1, 2], "1 of 5 items have no value"),
+        ([1, "x", 3, 1, 2], "LeaveLastOutSplitter cannot read"),
+    ],
+)
+def test_times_that_cannot_be_ordered_are_told(times: list[Any], words: str) -> None:
+    frame = pd.DataFrame({"user": list("aaabb"), "item": range(5), "rating": 1.0, "when": times})
+    with pytest.raises(TableError, match=words):
+        LeaveLastOutSplitter("user", "when")(frame)
+
+
+def test_the_last_of_each_user_is_left_out_wherever_the_users_stand() -> None:
+    frame = table()[["title", "user", "rating", "when"]]
+    dls = loaders(frame, user_name="user", item_name="title", rating_name="rating", splitter=LeaveLastOutSplitter())
+    assert len(dls.valid_ds) == frame["user"].nunique()
+
+
+def test_a_file_in_the_form_of_movielens_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "ratings.dat"
+    file.write_text("".join(f"{u}::{i}::{1 + (u + i) % 5}::978300760\n" for u in range(6) for i in range(5)))
+    shared: dict[str, Any] = {"bs": 4, "device": "cpu"}
+    dls = CollabDataLoaders.from_csv(file, sep="::", header=None, user_name=0, item_name=1, rating_name=2, **shared)
+    assert len(dls.train_ds) == 24
+    assert list(dls.classes) == ["0", "1"]
+    with pytest.raises(TableError, match=r"first line of .* holds numbers \(0, 0\.1, 1\).*header=None"):
+        CollabDataLoaders.from_csv(file, sep="::", **shared)
+
+
 def test_pairs_rated_twice_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.concat([table(), table().iloc[:2]], ignore_index=True)
     loaders(frame)

@@ -16,6 +16,7 @@ from flambeau.collab.implicit import BPRLoss, implicit_learner
 from flambeau.collab.learner import CollabLearner, collab_learner
 from flambeau.collab.models import EmbeddingDotBias, EmbeddingNN, get_emb_sz
 from flambeau.collab.ranking import ranked_values
+from flambeau.data.splitters import IndexSplitter
 from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, UnknownNameError
 from flambeau.foundation.seeds import set_seed
 from flambeau.train.load_learner import load_learner
@@ -118,7 +119,7 @@ def test_rows_of_a_table_are_predicted_in_order() -> None:
 
 def test_ranges_that_do_not_hold_the_ratings_are_refused() -> None:
     dls = CollabDataLoaders.from_df(two_tastes(), bs=16, device="cpu")
-    with pytest.raises(ArgumentError, match=r"reach from 1 to 5, but .*y_range=\(0, 4\).*\(0, 5\.5\)"):
+    with pytest.raises(ArgumentError, match=r"reach from 1 to 5, but .*y_range=\(0, 4\).*\(0\.6, 5\.4\)"):
         collab_learner(dls, y_range=(0, 4))
     with pytest.raises(ArgumentError, match="low below high"):
         collab_learner(dls, y_range=(5, 0))
@@ -147,11 +148,43 @@ def test_one_user_and_several_items_are_scored_like_pairs() -> None:
 def test_ranks_are_counted_by_hand() -> None:
     top = torch.tensor([[3, 1], [2, 4]])
     wanted = (torch.tensor([0, 0, 1]), torch.tensor([1, 5, 7]))
-    values = ranked_values(top, wanted, torch.tensor([2, 1]), 2)
+    values = ranked_values(top, torch.ones(2, 2, dtype=torch.bool), wanted, torch.tensor([2, 1]), 2)
     # the first user finds one of two at place 2, the second nothing
     assert values["hit rate at 2"] == 0.5
     assert values["recall at 2"] == 0.25
     assert values["NDCG at 2"] == pytest.approx((0.6309 / 1.6309) / 2, abs=1e-4)
+
+
+def ranked(valid: list[tuple[int, int, float]], k: int) -> dict[str, float]:
+    """Return the ranking of a model for which user 0 has one item left to find, 5."""
+    train = [(u, i, 3.0 + (u + i) % 3) for u in range(4) for i in range(6) if (u, i) != (0, 5)]
+    frame = pd.DataFrame([*train, *valid], columns=["user", "item", "rating"])
+    splitter = IndexSplitter(list(range(len(train), len(frame))))
+    dls = CollabDataLoaders.from_df(frame, bs=4, device="cpu", splitter=splitter)
+    return dict(collab_learner(dls, 3, y_range=(0, 5.5)).ranking(k).loc["model"])
+
+
+def test_what_is_not_recommended_is_no_hit() -> None:
+    unknown = ranked([(0, 99, 5.0)], 5)  # an item of validation only: "#na#" fills the places that are left
+    assert unknown["hit rate at 5"] == unknown["NDCG at 5"] == 0
+    seen = ranked([(0, 2, 5.0)], 6)  # rated in training, so never recommended
+    assert seen["hit rate at 6"] == seen["recall at 6"] == 0
+    assert ranked([(0, 5, 5.0)], 6)["NDCG at 6"] == pytest.approx(1)
+
+
+def test_an_item_rated_twice_is_wanted_once() -> None:
+    twice = ranked([(0, 5, 5.0), (0, 5, 4.0)], 5)
+    assert twice["recall at 5"] == twice["NDCG at 5"] == pytest.approx(1)
+
+
+def test_settings_that_make_no_sense_are_told() -> None:
+    dls = CollabDataLoaders.from_df(two_tastes(), bs=16, device="cpu")
+    with pytest.raises(ArgumentError, match="n_factors is a whole number"):
+        collab_learner(dls, 0)
+    with pytest.raises(UnknownNameError, match="'usr'. Did you mean 'user'"):  # noqa: RUF043
+        collab_learner(dls, use_nn=True, emb_szs={"usr": 3})
+    with pytest.raises(ArgumentError, match="whole number, at least 1; got True"):
+        collab_learner(dls, 3).recommend("u0", True)
 
 
 def test_ranking_shows_the_most_popular_beside() -> None:

@@ -32,7 +32,7 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int, sep
 
         if len(files) > 1:
             raise ArgumentError("An export of ratings answers one CSV file of users and items at a time.")
-        return run_predict_ratings(export, files[0], csv)
+        return run_predict_ratings(export, files[0], csv, sep)
     if is_of_tables(predictor):
         return run_predict_table(predictor, files, csv, sep)
     wanted: list[Path] = []

@@ -55,7 +55,7 @@ def run_train_ratings(
     print(f"Wrote {export} and {table} (the top {top} of each user)")
 
 
-def run_predict_ratings(export: Path, file: Path, csv: Path | None) -> None:
+def run_predict_ratings(export: Path, file: Path, csv: Path | None, sep: str) -> None:
     """Predict the rows of a CSV file of users and items, and print them or write them to `csv`.
 
     Raises:
@@ -70,7 +70,7 @@ def run_predict_ratings(export: Path, file: Path, csv: Path | None) -> None:
     learn = load_learner(export)
     if not isinstance(learn, CollabLearner):
         raise ArgumentError(f"{export} is no export of ratings, so it cannot answer the rows of {file}.")
-    frame = read_csv(file)
+    frame = read_csv(file, sep=sep)
     frame["prediction"] = learn.get_preds(dl=learn.dls.test_dl(frame, bs=1024))[0].numpy()
     if csv is None:
         print(frame.to_string(index=False))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from flambeau.collab.cold_start import ColdStart
-from flambeau.foundation.errors import EmptyError
+from flambeau.collab.ratings import require_column
+from flambeau.foundation.errors import ArgumentError, EmptyError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +38,22 @@ def cold_start_table(
 
     Raises:
         EmptyError: no user in `ratings` has `fewest` ratings of items in training.
+        ArgumentError: a user was in training.
     """
     import pandas as pd
 
     encode, value = cold.learn.data.encode, cold.learn.data.value
+    for name in (encode.user_name, encode.item_name, value.rating_name):
+        require_column(ratings, name)
+    if fewest < 2:
+        raise ArgumentError(f"A user's ratings are halved, so fewest must be at least 2; got {fewest}.")
+    trained = ratings[encode.user_name].isin(set(encode.users.o2i))
+    if trained.any():
+        known_users = ratings[encode.user_name][trained]
+        raise ArgumentError(
+            f"{known_users.nunique()} of these users were in training, such as {known_users.iloc[0]!r}: they are not "
+            "new. Hold users out whole, and train without them."
+        )
     chance = np.random.default_rng(seed)
     known = ratings[ratings[encode.item_name].isin(set(encode.items.o2i))]
     squares: dict[str, list[float]] = {}

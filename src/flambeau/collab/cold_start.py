@@ -21,6 +21,7 @@ from typing import Any, SupportsFloat
 import torch
 from torch import Tensor
 
+from flambeau.collab.implicit import BPRLoss
 from flambeau.collab.learner import CollabLearner, dot_model
 from flambeau.collab.taste import Taste, item_scores
 from flambeau.foundation.errors import ArgumentError, ShapeError
@@ -68,11 +69,17 @@ class ColdStart:
     `widen` multiplies the prior's covariance, which trained factors, themselves shrunk, make too narrow.
 
     Raises:
-        ArgumentError: the model is no dot product, or there is no validation half to measure its error on.
+        ArgumentError: the model is no dot product, its answers are no ratings (`implicit_learner`), or there is no
+            validation half to measure its error on.
     """
 
     def __init__(self, learn: CollabLearner, noise: float | None = None, widen: float = WIDEN) -> None:
         model = dot_model(learn)
+        if isinstance(learn.loss_func, BPRLoss):
+            raise ArgumentError(
+                "The scores of implicit_learner order items and are no ratings, which a cold start is guessed from. "
+                "Use collab_learner."
+            )
         self.learn, self.model = learn, model
         self.users = Side.of(model.u_weight.weight, model.u_bias.weight)
         self.items = Side.of(model.i_weight.weight, model.i_bias.weight)
@@ -94,11 +101,13 @@ class ColdStart:
             UnknownNameError: an item was not in training; the nearest are proposed.
             ArgumentError: a rating lies outside the model's `y_range`.
         """
+        ratings = _as_mapping(ratings)
         rows = [self.learn.item_row(item) for item in ratings]
         return _taste(self._solve(self.users, self.items, rows, list(ratings.values()))[0], tuple(rows))
 
     def item_from_ratings(self, ratings: Mapping[Any, float]) -> Tensor:
         """Return factors and bias (n + 1,) of a new item that these users rated so."""
+        ratings = _as_mapping(ratings)
         rows = [self.learn.user_row(user) for user in ratings]
         return self._solve(self.items, self.users, rows, list(ratings.values()))[0]
 
@@ -107,6 +116,14 @@ class ColdStart:
         with torch.no_grad():
             factors = taste.factors[None].to(self.model.i_weight.weight)
             return item_scores(self.model, factors, factors.new_tensor([[taste.bias]]))[0].cpu()
+
+    def predict_item(self, item: Tensor) -> Tensor:
+        """Return the rating of every user (users,), "#na#" at 0, for a new item's factors and bias (n + 1,).
+
+        `item` comes from `item_from_ratings` or, of items, `from_attributes`.
+        """
+        table = torch.cat([self.model.u_weight.weight, self.model.u_bias.weight], 1).detach().cpu().double()
+        return torch.as_tensor(self.rating_of(_with_one(table) @ item + table[:, -1])).float()
 
     # by attributes
 
@@ -259,6 +276,14 @@ class ColdStart:
             if not low <= float(rating) <= high:
                 raise ArgumentError(f"The rating {rating:g} is outside the model's range {low:g} to {high:g}.")
         return torch.tensor([float(rating) for rating in ratings], dtype=torch.float64)
+
+
+def _as_mapping(ratings: Any) -> Mapping[Any, float]:
+    """Return ratings by name: a mapping as it is, a Series by its index."""
+    found = ratings.to_dict() if hasattr(ratings, "to_dict") else ratings
+    if not isinstance(found, Mapping):
+        raise ArgumentError(f"Ratings come by name, such as {{318: 5.0, 296: 2.0}}; got a {type(ratings).__name__}.")
+    return found
 
 
 def _check_k(k: int) -> None:

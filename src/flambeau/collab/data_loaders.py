@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 from flambeau.collab.ratings import Ratings, read_ratings, whole_table
+from flambeau.collab.splits import LeaveLastOutSplitter
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.loaders import DataLoader
 from flambeau.data.splitters import RandomSplitter
@@ -62,11 +64,13 @@ class CollabDataLoaders(DataLoaders):
                 f"{list(map(str, ratings.columns))}. Was it read with the wrong separator? Pass delimiter=..."
             )
         user, item, rating = (
-            given if given is not None else str(default)
+            str(given) if given is not None else str(default)
             for given, default in zip((user_name, item_name, rating_name), ratings.columns, strict=False)
         )
         if not all(isinstance(name, str) for name in ratings.columns):
             ratings = ratings.rename(columns=str)
+        if isinstance(splitter, LeaveLastOutSplitter) and splitter.user is None:
+            splitter = replace(splitter, user=user)
         split = RandomSplitter(valid_pct, seed).arrays(len(ratings)) if splitter is None else splitter(ratings)
         if not len(split[0]):
             raise EmptyError("The training half of the split is empty. Check the splitter.")
@@ -102,6 +106,9 @@ class CollabDataLoaders(DataLoaders):
         """
         named = {} if delimiter is None and sep is None else {"sep": sep or delimiter}
         frame = read_csv(csv, header=header, encoding=encoding, **named)
+        if header is not None and all(_is_number(name) for name in frame.columns[:FEWEST_COLUMNS]):
+            first = ", ".join(map(str, frame.columns[:FEWEST_COLUMNS]))
+            raise TableError(f"The first line of {csv} holds numbers ({first}) and no names of columns: header=None.")
         return cls.from_df(frame, valid_pct, user_name, item_name, rating_name, seed, path, bs, **options)
 
     @classmethod
@@ -157,3 +164,7 @@ class CollabDataLoaders(DataLoaders):
             for pair, rating in zip(batch[0][:max_n].cpu(), batch[1][:max_n].cpu(), strict=True)
         ]
         return pd.DataFrame(rows, columns=[data.encode.user_name, data.encode.item_name, data.value.rating_name])
+
+
+def _is_number(name: Any) -> bool:
+    return str(name).replace(".", "", 2).isdigit()

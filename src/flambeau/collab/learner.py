@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from numbers import Real
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -245,7 +246,7 @@ class CollabLearner(Learner):
 
 
 def _check_n(n: int) -> None:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ArgumentError(f"How many to return must be a whole number, at least 1; got {n!r}.")
 
 
@@ -312,6 +313,8 @@ def collab_learner(
     if not isinstance(dls, CollabDataLoaders):
         raise ArgumentError(f"collab_learner needs CollabDataLoaders, got a {type(dls).__name__}.")
     check_y_range(dls, y_range)
+    if not isinstance(n_factors, int) or n_factors < 1:
+        raise ArgumentError(f"n_factors is a whole number, at least 1; got {n_factors!r}.")
     encode = dls.ratings.encode
     own = model is not None
     if model is None and use_nn:
@@ -337,12 +340,14 @@ def check_y_range(dls: CollabDataLoaders, y_range: tuple[float, float] | None) -
     if y_range is None:
         return
     is_pair = isinstance(y_range, tuple | list) and len(y_range) == 2
-    if not is_pair or not all(isinstance(end, int | float) for end in y_range) or not y_range[0] < y_range[1]:
+    if not is_pair or not all(isinstance(end, Real) for end in y_range) or not y_range[0] < y_range[1]:
         raise ArgumentError(f"y_range is (low, high) with low below high; got {y_range!r}.")
     found = torch.cat([loader.dataset.ratings for loader in dls.loaders])
     low, high = float(found.min()), float(found.max())
     if low < y_range[0] or high > y_range[1]:
+        margin = 0.1 * (high - low) or 1.0
         raise ArgumentError(
             f"The ratings reach from {low:g} to {high:g}, but predictions are bounded by y_range={tuple(y_range)}. A "
-            f"sigmoid does not quite reach its ends, so go a little beyond: y_range=({min(low, 0):g}, {high * 1.1:g})."
+            "sigmoid does not quite reach its ends, so go a little beyond: "
+            f"y_range=({low - margin:g}, {high + margin:g})."
         )

@@ -159,6 +159,9 @@ def row_of(name: Any, vocab: Any, column: str) -> int:
 def get_emb_sz(dls: Any, sz_dict: Mapping[str, int] | None = None) -> list[tuple[int, int]]:
     """Return (rows, factors) of the users and of the items, by rule or as `sz_dict` says for a column."""
     given = sz_dict or {}
+    for name in given:
+        if name not in dls.classes:
+            raise unknown_name("column of users or items", name, map(str, dls.classes))
     return [(len(vocab), given.get(name, emb_sz_rule(len(vocab)))) for name, vocab in dls.classes.items()]
 
 

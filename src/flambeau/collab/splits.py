@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flambeau.collab.ratings import require_column
+from flambeau.data.splitters import times_of
 from flambeau.foundation.errors import ArgumentError, EmptyError
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 class LeaveLastOutSplitter:
     """Validate on each user's last `n` ratings by `time`, train on those before; a user of `n` or fewer only trains.
 
-    Without `time` the table's order is the order of time. Equal times keep the table's order. `user` None: the first
-    column.
+    Without `time` the table's order is the order of time. Equal times keep the table's order; text is read as dates.
+    `user` None: the users' column of the loaders, else the first one.
 
     Raises:
-        TableError: a column is missing.
+        TableError: a column is missing, or a time is missing or cannot be read.
         EmptyError: no user has more than `n` ratings.
     """
 
@@ -40,7 +41,7 @@ class LeaveLastOutSplitter:
         order = np.arange(len(frame))
         if self.time is not None:
             require_column(frame, self.time)
-            order = np.argsort(frame[self.time].to_numpy(), kind="stable")
+            order = np.argsort(times_of(frame, self.time, "LeaveLastOutSplitter"), kind="stable")
         users = frame[[user]].iloc[order]
         from_last = users.groupby(user, sort=False).cumcount(ascending=False).to_numpy()
         n_rated = users.groupby(user, sort=False)[user].transform("size").to_numpy()

@@ -367,7 +367,7 @@ class TimeSplitter:
         _check_share(self.valid_pct)
 
     def __call__(self, items: Any) -> Split:
-        times = _times(_values(items, self.by, "TimeSplitter"))
+        times = times_of(items, self.by, "TimeSplitter")
         if self.cutoff is None:
             n_valid = _count(self.valid_pct, len(times), "items")
             cutoff = np.sort(times)[len(times) - n_valid]
@@ -379,18 +379,36 @@ class TimeSplitter:
         return _halves(times >= cutoff, reach)
 
 
-def _times(values: list[Any]) -> npt.NDArray[Any]:
-    """Return numbers as they are, and anything else as dates."""
+def times_of(items: Any, by: By, who: str) -> npt.NDArray[Any]:
+    """Return the time of each item: numbers as they are, text as dates.
+
+    Raises:
+        TableError: a time is missing, or cannot be read; `who` asks.
+    """
+    return _times(_values(items, by, who), who)
+
+
+def _times(values: list[Any], who: str = "TimeSplitter") -> npt.NDArray[Any]:
     if all(isinstance(value, int | float | np.number) for value in values):
         return np.asarray(values)
     import pandas as pd
 
+    if all(isinstance(value, str) and _is_number(value) for value in values):
+        raise TableError(
+            f"{who}: the times are numbers written as words ({values[0]!r}). Make numbers of them: "
+            "pd.to_numeric(column)."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # pandas warns where it would guess the format item by item
             return np.asarray(pd.to_datetime(pd.Series(values)).dt.tz_localize(None).to_numpy())
     except (ValueError, TypeError, UserWarning) as error:
-        raise TableError(f"TimeSplitter cannot read {values[0]!r} and the like as times: {error}") from error
+        raise TableError(f"{who} cannot read {values[0]!r} and the like as times: {error}") from error
+
+
+def _is_number(text: str) -> bool:
+    # eight digits may be a date, 20200131
+    return text.strip().lstrip("+-").replace(".", "", 1).isdigit() and len(text.strip()) != len("20200131")
 
 
 @dataclass(frozen=True)

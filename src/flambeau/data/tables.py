@@ -64,6 +64,8 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if len(str(options.get("sep", ","))) > 1:
+        options = {"engine": "python", **options}  # pandas' quicker engine knows separators of one letter only
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -105,6 +107,8 @@ def _require_names_once(csv: str | AnyPath, frame: pd.DataFrame, options: dict[s
 
     names = [str(name) for name in frame.columns]
     suspects = [name for name in names if name.rpartition(".")[0] in names and name.rpartition(".")[2].isdigit()]
+    if all(name.replace(".", "").isdigit() for name in names):
+        return  # no names but a row of numbers: the file has no line of names
     if not suspects or options.get("header", 0) != 0 or "names" in options:
         return
     written = pd.read_csv(csv, **{**options, "header": None, "nrows": 1}).iloc[0].map(str)
