@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch
-from flambeau.data.categorize import Categorize, EncodedMultiCategorize, RegressionSetup
 from flambeau.data.dataset import Datasets, Getter, Rows
-from flambeau.data.kinds import Category, Kind, MultiCategory, Number
+from flambeau.data.kinds import Kind
 from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import Pipeline
 from flambeau.data.tables import require_columns
@@ -253,11 +252,3 @@ def as_tensors(table: Table) -> tuple[Tensor, Tensor]:
             "Normalize to procs, or take the logarithm."
         )
     return torch.from_numpy(cats), torch.from_numpy(conts)
-
-
-def target_kind(transform: Transform) -> Kind:
-    """Return the kind of the values that a target's transform makes."""
-    if isinstance(transform, Categorize | EncodedMultiCategorize | RegressionSetup) and transform.kind is not None:
-        kind: Category | MultiCategory | Number | Kind = transform.kind
-        return kind
-    raise ArgumentError("y_block must be CategoryBlock(), MultiCategoryBlock() or RegressionBlock().")
