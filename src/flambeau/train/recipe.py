@@ -39,6 +39,8 @@ MODEL_BUILDERS = {
     "tabm": "flambeau.tabular.tabm:build_tabm",
     "collab": "flambeau.collab.models:build_collab_model",
     "trees": "flambeau.trees.models:build_tree_model",
+    "awd_lstm_lm": "flambeau.text.models:build_language_model",
+    "awd_lstm_classifier": "flambeau.text.models:build_text_classifier",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
