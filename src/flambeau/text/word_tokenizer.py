@@ -12,6 +12,7 @@ of it; then most of the work on a document is a look-up in a dictionary.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from flambeau.text.rules import (
     text_postproc_rules,
     text_proc_rules,
 )
-from flambeau.text.special_tokens import BOS, SPECIAL_TOKENS
+from flambeau.text.special_tokens import BOS, SPECIAL_TOKENS, UNK
 
 Tokens = tuple[str, ...]
 
@@ -72,6 +73,7 @@ _REPEATED = re.compile(r"(\S)\1\1")
 _REPEATED_SIGNS_ONLY_AT_THE_END = re.compile(r"(?:(\S)(?!\1\1))*?(?:([^\w\s])\2{2,}+)+[^\w\s]*")
 # signs around which a rule puts blanks, so that a line break before them becomes a line break with a blank
 _SIGN_AFTER_BREAK = re.compile(r"[^\S ](?:[/#\\]|(\S)\1\1)")
+_SIGN_AFTER_PARAGRAPH = re.compile(r"\n\n(?:[/#\\]|(\S)\1\1)")
 
 _MOST_CHUNKS = 1 << 17
 _LONGEST_CHUNK = 64
@@ -110,6 +112,8 @@ class WordTokenizer:
 
     def cut(self, chunk: str) -> Tokens:
         """Return the tokens of a chunk of text without white space, worked out anew."""
+        if chunk.isalpha() and chunk.isascii():
+            return self._whole.get(chunk) or (chunk,)
         tokens = self._cut(chunk, self._whole)
         return self._joined(tokens) if len(tokens) > 1 and not self._firsts.isdisjoint(tokens) else tokens
 
@@ -241,21 +245,20 @@ class WordsWithRules:
         return tokens
 
     def _tokens_in_one_pass(self, text: str) -> list[str]:
-        _checked(text)
-        if "<" in text or "&" in text or ";" in text or "\\" in text or "..." in text or " @" in text:
-            text = fix_html(text)
-        pieces = text.split()
-        if _has_word_said_again(pieces):
+        text = _without_html(_checked(text))
+        words = text.split()
+        if _has_word_said_again(words):
             return self._step_by_step(text)
-        if " ".join(pieces) != text:
-            text = text.strip()
-            if _SIGN_AFTER_BREAK.search(text):
-                return self._step_by_step(text)
-            pieces = _CHUNKS.findall(text)
+        pieces = _pieces(text, words)
+        if pieces is None:
+            return self._step_by_step(text)
+        tokens = [BOS]
         try:
-            return [BOS, *chain.from_iterable(map(self._raw.__getitem__, pieces))]
+            for known in map(self._raw.__getitem__, pieces):
+                tokens += known
         except _NotByChunkError:
             return self._step_by_step(text)
+        return tokens
 
     def _step_by_step(self, text: str) -> list[str]:
         """Apply the rules to the whole text where they look further than one chunk; its HTML is mended already."""
@@ -264,11 +267,14 @@ class WordsWithRules:
         return [BOS, *chain.from_iterable(map(self._ready.__getitem__, _CHUNKS.findall(text)))]
 
     def _chunk_with_rules(self, chunk: str) -> Tokens:
+        """Return what all rules and the tokenizer make of a chunk; refuse where it depends on its neighbours."""
         if _REPEATED.search(chunk):
             if not _REPEATED_SIGNS_ONLY_AT_THE_END.fullmatch(chunk):
                 raise _NotByChunkError
             chunk = replace_rep(chunk)
-        if chunk.isspace():
+        elif chunk.isalpha():
+            return self._chunk(chunk)
+        elif chunk.isspace():
             return self._chunk(rm_useless_spaces(chunk))
         return tuple(chain.from_iterable(map(self._chunk, spec_add_spaces(chunk).split())))
 
@@ -281,22 +287,54 @@ class WordsWithRules:
 
 
 class _KnownChunks(dict[str, Tokens]):
-    """What each distinct chunk becomes, worked out when it is first met; bounded, whatever the size of a corpus."""
+    """What each distinct chunk becomes, worked out when it is first met.
+
+    When there are too many, those that were not met since the last time are forgotten: what is kept is bounded,
+    whatever the size of a corpus.
+    """
 
     def __init__(self, work_out: Callable[[str], Tokens]) -> None:
         self.work_out = work_out
+        self.older: dict[str, Tokens] = {}
 
     def __missing__(self, chunk: str) -> Tokens:
-        tokens = self.work_out(chunk)
+        tokens = self.older.get(chunk) or self.work_out(chunk)
         if len(chunk) <= _LONGEST_CHUNK:
             if len(self) >= _MOST_CHUNKS:
-                self.clear()  # those that are frequent come back at once
+                self.older = dict(self)
+                self.clear()
             self[chunk] = tokens
         return tokens
 
 
 class _NotByChunkError(Exception):
     """A repetition may reach beyond its chunk, so that the text must go through the rules as a whole."""
+
+
+def _without_html(text: str) -> str:
+    """Do as `fix_html`, and nothing that a look at the text shows to be needless."""
+    if ";" in text or "\\" in text or " @" in text:
+        return fix_html(text)
+    if "<" in text:
+        text = text.replace("<br />", "\n").replace("<unk>", UNK)
+    if "..." in text:
+        text = text.replace("...", " …")
+    return html.unescape(text) if "&" in text else text
+
+
+def _pieces(text: str, words: list[str]) -> list[str] | None:
+    """Return the chunks of a text and the line breaks between them; None where a rule would add blanks to a break."""
+    text = text.strip()
+    while "  " in text:
+        text = text.replace("  ", " ")
+    joined = " ".join(words)
+    if joined == text:
+        return words
+    if joined == text.replace("\n\n", " "):  # nearly always, where HTML had two <br />
+        if _SIGN_AFTER_PARAGRAPH.search(text):
+            return None
+        return text.replace("\n\n", " \n\n ").split(" ")
+    return None if _SIGN_AFTER_BREAK.search(text) else _CHUNKS.findall(text)
 
 
 def _has_word_said_again(pieces: list[str]) -> bool:
