@@ -129,7 +129,7 @@ class WordTokenizer:
         self._longest = max(map(len, self._whole))
         self._chunks = _KnownChunks(self.cut)
         # an exception of signs (":)") is also found where the rules had cut it up, as in "fine:)"
-        cut = ((self._cut(word, {}), tokens) for word, tokens in self._whole.items())
+        cut = ((self._cut(word, {}), tokens) for word, tokens in self._whole.items() if not word.isalpha())
         self._sequences = {parts: tokens for parts, tokens in cut if len(parts) > 1}
         self._firsts = frozenset(parts[0] for parts in self._sequences)
         self._sizes = sorted({len(parts) for parts in self._sequences}, reverse=True)
