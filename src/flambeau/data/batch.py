@@ -221,7 +221,7 @@ def _stack(values: tuple[Any, ...], kind: Kind, place: int, names: Callable[[int
             return torch.tensor(values)
         tensors = [to_tensor(value) for value in values]
         if isinstance(tensors[0], Tensor):
-            return pad_sequence(tensors, batch_first=True) if kind.ragged else torch.stack(tensors)
+            return _filled_up(tensors, kind) if kind.ragged else torch.stack(tensors)
     except FlambeauError:  # a picture that is damaged says so best itself
         raise
     except (RuntimeError, TypeError, ValueError) as error:
@@ -234,6 +234,11 @@ def _stack(values: tuple[Any, ...], kind: Kind, place: int, names: Callable[[int
             raise CollateError(f"The tuples in column {place} of a batch differ in length; give each the same parts.")
         return tuple(_stack(parts, Plain(), place, names) for parts in zip(*values, strict=True))
     return list(values)
+
+
+def _filled_up(tensors: list[Tensor], kind: Kind) -> Tensor:
+    """Return tensors that differ in length as one, filled up at their ends with the kind's `pad_id`, else zeros."""
+    return pad_sequence(tensors, batch_first=True, padding_value=getattr(kind, "pad_id", 0))
 
 
 def _require_same_keys(values: tuple[Any, ...], place: int, names: Callable[[int], str] | None) -> None:

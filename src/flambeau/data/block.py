@@ -38,10 +38,12 @@ class TransformBlock:
         batch_tfms: Any = None,
         dl_type: type[DataLoader] | None = None,
         dls_kwargs: dict[str, Any] | None = None,
+        datasets: type[Datasets] | None = None,
     ) -> None:
         self.type_tfms = _listed(type_tfms)
         self.item_tfms, self.batch_tfms = _listed(item_tfms), _listed(batch_tfms)
         self.dl_type, self.dls_kwargs = dl_type, dls_kwargs or {}
+        self.datasets = datasets  # what makes whole batches of such columns by itself, where nothing works on items
 
 
 def _listed(tfms: Any) -> list[Any]:
@@ -140,7 +142,13 @@ class DataBlock:
             # each data set learns its own vocabulary, so the block's transforms are copied
             column.transforms += as_transforms([_fresh(tfm) for tfm in block.type_tfms])
             columns.append(column)
-        return Datasets(items, columns, splits, self.n_inp)
+        return self._datasets_class()(items, columns, splits, self.n_inp)
+
+    def _datasets_class(self) -> type[Datasets]:
+        """Return what makes the batches: a block's own data sets, unless single items are to be transformed."""
+        own = next((block.datasets for block in self.blocks if block.datasets is not None), Datasets)
+        on_items = self.item_tfms or any(block.item_tfms for block in self.blocks)
+        return Datasets if on_items else own
 
     def dataloaders(
         self,

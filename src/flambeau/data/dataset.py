@@ -99,9 +99,13 @@ class Datasets:
         train = SubsetItems(self.source, self.splits[0])
         for place, pipeline in enumerate(self.pipelines):
             knows_classes = [getattr(transform, "vocab", None) is not None for transform in pipeline]
-            pipeline.setup(train, lambda at: self.item_name(self.splits[0][at]))
+            self._learn_column(place, train)
             if place >= self.n_inp:
                 self._check_targets(pipeline, knows_classes)
+
+    def _learn_column(self, place: int, train: SubsetItems) -> None:
+        """Let a column's transforms learn from the training items."""
+        self.pipelines[place].setup(train, lambda at: self.item_name(self.splits[0][at]))
 
     def _check_targets(self, pipeline: Pipeline, knows_classes: Sequence[bool]) -> None:
         for place, transform in enumerate(pipeline.transforms):

@@ -8,6 +8,7 @@ plots still know what they look at.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+MOST_LETTERS = 300
+"""How much of a document a table of samples shows."""
+
+
 @dataclass(frozen=True)
 class Kind(ABC):
     """What the values of one column mean: how they read as text and how they are drawn."""
@@ -32,7 +37,10 @@ class Kind(ABC):
     """Whether `show` draws over the picture of another column."""
 
     ragged: ClassVar[bool] = False
-    """Whether items differ in their number of rows, so that a batch fills the shorter ones up with zeros."""
+    """Whether items differ in their number of rows; a batch fills the shorter ones up, with `pad_id` or zeros."""
+
+    told_by_column: ClassVar[bool] = False
+    """Whether an export leaves out what is large (a vocabulary), because the column's transforms tell it again."""
 
     @abstractmethod
     def text(self, value: Any) -> str:
@@ -212,6 +220,42 @@ class Text(Kind):
 
     def text(self, value: Any) -> str:
         return str(value)
+
+
+@dataclass(frozen=True)
+class Tokens(Kind):
+    """A document: an integer tensor (time,) of the numbers of its words, filled up with `pad_id` in a batch."""
+
+    vocab: tuple[str, ...] = ()
+    pad_id: int = 1
+    backwards: bool = False
+    joiner: str = " "
+    ragged: ClassVar[bool] = True
+    told_by_column: ClassVar[bool] = True
+
+    def decoded(self, value: Any) -> Any:
+        """Return the document's words, joined; where the vocabulary is unknown, its numbers."""
+        ids = [number for number in torch.as_tensor(value).reshape(-1).tolist() if number != self.pad_id]
+        if not self.vocab:
+            return ids
+        return joined_tokens((self.vocab[number] for number in ids if 0 <= number < len(self.vocab)), self.joiner)
+
+    def text(self, value: Any) -> str:
+        return in_short(str(self.decoded(value)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"pad_id": self.pad_id, "backwards": self.backwards, "joiner": self.joiner}
+
+
+def joined_tokens(tokens: Iterable[str], joiner: str = " ") -> str:
+    """Return tokens as a text; without a joiner they are subwords, which mark the blank before them by "▁"."""
+    text = joiner.join(map(str, tokens))
+    return text if joiner else text.replace("▁", " ").strip()
+
+
+def in_short(words: str, most: int = MOST_LETTERS) -> str:
+    """Return words for a table's cell, cut where they are many."""
+    return words if len(words) <= most else words[:most].rstrip() + " ..."
 
 
 @dataclass(frozen=True)

@@ -426,6 +426,7 @@ class DataLoader:
         # counted at the start, so that an epoch which is broken off is not served a second time
         self.epoch += 1
         maker, batch_tfms = self._prepared()
+        maker = self.maker_of(maker, epoch)
         kept = self._cache(maker)
         workers = self._n_workers(maker, kept)
         made = self._from_workers if workers else self._from_here
@@ -519,22 +520,26 @@ class DataLoader:
         indices = next(self.index_batches(), None)
         if indices is None:
             raise EmptyError("The loader has no batch to give: its order of items is empty.")
-        return self._finished(maker.batch(indices, self.epoch), batch_tfms, self.epoch)
+        batch = self.maker_of(maker, self.epoch).batch(indices, self.epoch)
+        return self._finished(batch, batch_tfms, self.epoch)
+
+    def maker_of(self, maker: BatchMaker, epoch: int) -> BatchMaker:
+        """Return what makes the batches of an epoch; override where the data themselves are arranged anew for each."""
+        return maker
 
     def prepare(self, samples_of: Sequence[Any]) -> Batch:
         """Return one batch of all the given items, as in validation: the way of a prediction."""
         dataset = self.dataset.with_items(samples_of, self.n_inp)
         loader = self.new(
-            dataset, bs=len(samples_of), shuffle=False, drop_last=False, training=False, num_workers=0, order=None
+            dataset, bs=len(samples_of), shuffle=False, drop_last=False, training=False, num_workers=0, order=as_given
         )
         return loader.one_batch()
 
     # other loaders like this one
 
-    def new(self, dataset: Any = None, **changes: Any) -> DataLoader:
-        """Return a loader like this one with another data set or other settings."""
-        dataset = self.dataset if dataset is None else dataset
-        settings: dict[str, Any] = {
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments, besides the data set, that make a loader like this one."""
+        return {
             "bs": self.bs,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
@@ -551,6 +556,12 @@ class DataLoader:
             "pin_memory": self.pin_memory,
             "start_method": self.start_method,
         }
+
+
+    def new(self, dataset: Any = None, **changes: Any) -> DataLoader:
+        """Return a loader like this one with another data set or other settings."""
+        dataset = self.dataset if dataset is None else dataset
+        settings = self.settings()
         for name in changes:
             if name not in settings:
                 raise unknown_name("setting of a loader", name, settings)
@@ -618,6 +629,11 @@ class DataLoader:
     def __repr__(self) -> str:
         half = "training" if self.training else "validation"
         return f"{type(self).__name__} ({half}): {self.n} items, {len(self)} batches of {self.bs} on {self.device}"
+
+
+def as_given(n: int, chance: random.Random) -> Iterable[int]:
+    """Return the order in which the items came, for a loader that would sort them."""
+    return range(n)
 
 
 def _cut(order: Iterable[int], n_batches: int, bs: int, drop_last: bool) -> Iterator[list[int]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flambeau.data.kinds import Category, Kind, Mask
-from flambeau.data.loaders import DataLoader
+from flambeau.data.loaders import DataLoader, as_given
 from flambeau.data.show import show_results
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
@@ -104,7 +104,9 @@ class Interpretation:
         places = [int(place) for place in idxs]
         if not places:
             raise ArgumentError("show_results got no places to show.")
-        loader = self.loader.new(self._dataset().at(places), bs=len(places), shuffle=False, drop_last=False)
+        loader = self.loader.new(
+            self._dataset().at(places), bs=len(places), shuffle=False, drop_last=False, order=as_given
+        )
         batch = loader.one_batch()
         columns = [column.detach().cpu() if isinstance(column, Tensor) else column for column in loader.decode(batch)]
         learn = self.learn

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flambeau.data.kinds import Category, Kind, Mask, MultiCategory, Number, Points
+from flambeau.data.kinds import Category, Kind, Mask, MultiCategory, Number, Points, Tokens
 from flambeau.foundation.errors import ArgumentError
 from flambeau.nn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat, decode_of
 
 
 def loss_for(kinds: Sequence[Kind]) -> nn.Module:
-    """Return the loss for targets of these kinds: cross entropy for classes and masks, BCE for many labels, else MSE.
+    """Return the loss for targets of these kinds: cross entropy for classes (masks, words), BCE for several, else MSE.
 
     Raises:
         ArgumentError: there are no targets, or several, or their meaning is not known.
@@ -24,7 +24,7 @@ def loss_for(kinds: Sequence[Kind]) -> nn.Module:
             "of the prediction and all targets."
         )
     kind = kinds[0]
-    if isinstance(kind, Category):
+    if isinstance(kind, Category | Tokens):
         return CrossEntropyLossFlat()
     if isinstance(kind, Mask):
         return CrossEntropyLossFlat(axis=1)

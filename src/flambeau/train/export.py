@@ -288,10 +288,17 @@ def _build(
         raise ExportError(f"{path} is no complete export: {_words(error)}. Nothing in it was run.") from error
     load_state(built, weights, True, str(path))
     _require_same_classes(header, columns, kinds, built, loss)
+    kinds = [_whole(kind, column) for kind, column in zip(kinds, columns, strict=True)]
     built.to(device).eval()
     loader.maker.kinds = kinds
     extra = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
     return Exported(built, loss, loader, header, metrics, lost_metrics, extra)
+
+
+def _whole(kind: Kind, column: Pipeline) -> Kind:
+    """Return a kind with what an export does not write twice: as the column's transforms tell it."""
+    told = next((t.kind for t in reversed(column.transforms) if t.kind is not None), None)
+    return told if kind.told_by_column and type(told) is type(kind) else kind
 
 
 def _require_same_classes(
