@@ -79,16 +79,18 @@ def test_a_frozen_learner_loads_too(tmp_path: Path) -> None:
     assert learn.load("one").opt.state
 
 
-def test_tied_weights_and_buffers_come_back(tmp_path: Path) -> None:
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.norm = nn.Linear(1, 1), nn.Linear(1, 1), nn.BatchNorm1d(1)
+class Tied(nn.Module):
+    def __init__(self, tied: bool = True) -> None:
+        super().__init__()
+        self.a, self.b, self.norm = nn.Linear(1, 1), nn.Linear(1, 1), nn.BatchNorm1d(1)
+        if tied:
             self.b.weight = self.a.weight
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.norm(self.b(self.a(x)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.b(self.a(x)))
 
+
+def test_tied_weights_and_buffers_come_back(tmp_path: Path) -> None:
     learn, other = line_learner(path=tmp_path), line_learner(path=tmp_path)
     learn.model, other.model = Tied(), Tied()
     with learn.no_logging():
@@ -97,6 +99,25 @@ def test_tied_weights_and_buffers_come_back(tmp_path: Path) -> None:
     other.load("tied")
     assert other.model.a.weight is other.model.b.weight
     assert torch.equal(other.model.norm.running_mean, learn.model.norm.running_mean)
+
+
+def test_tied_weights_are_kept_once_and_not_taken_for_two(tmp_path: Path) -> None:
+    learn, other = line_learner(path=tmp_path), line_learner(path=tmp_path)
+    learn.model, other.model = Tied(), Tied(tied=False)
+    names = list(read_tensors(learn.save("tied"), "flambeau-checkpoint")[0])
+    assert "model.a.weight" in names
+    assert "model.b.weight" not in names
+    with pytest.raises(ExportError, match=r"b.weight is only in the model"):
+        other.load("tied")
+
+
+def test_a_file_that_holds_tied_weights_twice_is_read(tmp_path: Path) -> None:
+    learn, other = line_learner(path=tmp_path), line_learner(path=tmp_path)
+    learn.model, other.model = Tied(tied=False), Tied()
+    learn.model.b.weight.data.copy_(learn.model.a.weight.data)
+    learn.save("twice")
+    other.load("twice")
+    assert torch.equal(other.model.b.weight, learn.model.a.weight)
 
 
 def test_another_architecture_names_the_layers(tmp_path: Path) -> None:

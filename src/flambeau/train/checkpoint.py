@@ -41,7 +41,7 @@ def write_tensors(path: str | AnyPath, tensors: Mapping[str, Tensor], header: Ma
         words = json.dumps(header, default=_as_json)
     except (TypeError, ValueError) as error:
         raise ExportError(f"{path} cannot be written: {error}. Classes must be words or numbers.") from error
-    # safetensors wants each tensor whole and alone in memory; tied weights are written once a name
+    # safetensors wants each tensor whole and alone in memory
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     payload = save(whole, metadata={HEADER: words, CHECKSUM: _checksum(words, whole)})
     path = make_folder_of(path)
@@ -128,7 +128,7 @@ def checkpoint_path(learn: Learner, file: str | AnyPath) -> Path:
 
 def save_weights(learn: Learner, file: str | AnyPath, with_opt: bool) -> Path:
     """Write the model and, when wanted, the optimizer."""
-    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in distinct_state(learn.model).items()}
     header: dict[str, Any] = {"format": "flambeau-checkpoint", "format_version": 1, "torch": torch.__version__}
     if with_opt and learn._optimizer is not None:
         memory, header["optimizer"] = optimizer_parts(learn._optimizer)
@@ -206,15 +206,29 @@ def _as_torch(before: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     return {**before, **{k: tuple(v) if isinstance(before.get(k), tuple) else v for k, v in read.items()}}
 
 
+def tied_names(model: torch.nn.Module) -> dict[str, str]:
+    """Return the further names of each tensor that a model holds under several, with the first of them."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(t), name) for name, t in model.state_dict(keep_vars=True).items()}
+    return {name: known for name, known in names.items() if name != known}
+
+
+def distinct_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights and buffers, each once: tied ones under the first of their names."""
+    tied = tied_names(model)
+    return {name: value for name, value in model.state_dict().items() if name not in tied}
+
+
 def load_state(model: torch.nn.Module, weights: Mapping[str, Tensor], strict: bool, source: str) -> None:
     """Load weights into a model, or say which layers differ.
 
     Raises:
         ExportError: names or shapes differ (`strict=False` allows names to differ, never shapes).
     """
-    own = model.state_dict()
+    own, tied = model.state_dict(), tied_names(model)
     shapes = [n for n in own if n in weights and own[n].shape != weights[n].shape]
-    missing, extra = [n for n in own if n not in weights], [n for n in weights if n not in own]
+    missing = [n for n in own if n not in weights and tied.get(n) not in weights]
+    extra = [n for n in weights if n not in own]
     if shapes or (strict and (missing or extra)):
         told = [f"{n}: {tuple(weights[n].shape)} in the file, {tuple(own[n].shape)} in the model" for n in shapes[:3]]
         told += [f"{n} is only in the model" for n in missing[:3]] + [f"{n} is only in the file" for n in extra[:3]]

@@ -26,7 +26,7 @@ from flambeau.foundation.paths import Path
 from flambeau.nn.metric import Metric
 from flambeau.nn.metric_recipes import describe_metric, rebuild_metrics
 from flambeau.train.answers import in_part, n_classes_of, n_outputs_of, odd_outputs, spoilt_weights
-from flambeau.train.checkpoint import load_state, read_tensors, write_tensors
+from flambeau.train.checkpoint import distinct_state, load_state, read_tensors, write_tensors
 from flambeau.train.recipe import (
     check_numbers,
     datasets_class,
@@ -123,7 +123,9 @@ def describe_learner(learn: Learner) -> tuple[dict[str, Any], dict[str, Tensor]]
         "metrics": [describe_metric(metric) for metric in learn.metrics],
         "last_values": [float(value) for value in learn.recorder.final_record],
     }
-    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    # a model that is built by its settings ties its weights again; one that is built layer by layer does not
+    weights = distinct_state(learn.model) if "settings" in header["model"] else learn.model.state_dict()
+    tensors = {f"model.{name}": value for name, value in weights.items()}
     if learn.export_as:
         header["learner"] = learn.export_as
         tensors.update({f"extra.{name}": value for name, value in learn.export_tensors().items()})

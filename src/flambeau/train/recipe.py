@@ -27,6 +27,7 @@ from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.nested import find_tensors
 from flambeau.nn.describe import NotDescribable, build_module, describe_module
 from flambeau.nn.losses import Loss
+from flambeau.train.checkpoint import tied_names
 from flambeau.train.lazy_layers import size_by_weights
 
 Recipe = dict[str, Any]
@@ -243,7 +244,7 @@ def describe_model(model: nn.Module) -> Recipe:
 def _alike(model: nn.Module, built: nn.Module) -> bool:
     """Tell whether two models have the same layers: one whose layers were exchanged would predict otherwise."""
     here, there = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model, built))
-    return here == there and repr(model) == repr(built)
+    return here == there and tied_names(model) == tied_names(built) and repr(model) == repr(built)
 
 
 def _builder(place: str) -> Callable[[Mapping[str, Any]], nn.Module]:
@@ -290,12 +291,13 @@ def _computes_tables(sketch: nn.Module) -> bool:
     """Return whether a model without memory holds tensors that no weights fill, or one tensor under two names."""
     saved = {id(tensor) for tensor in sketch.state_dict(keep_vars=True).values()}
     held = {id(tensor) for layer in sketch.modules() for tensor in find_tensors(vars(layer))}
-    return held != saved or len(saved) < len(sketch.state_dict())
+    return held != saved or bool(tied_names(sketch))
 
 
 def _require_same_layers(sketch: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise an ExportError where a model without memory has other weights than the file, or much that is not in it."""
-    described, kept = sketch.state_dict(), weights
+    tied, kept = tied_names(sketch), weights
+    described = {n: t for n, t in sketch.state_dict().items() if n in kept or tied.get(n) not in kept}
     differing = [name for name in described if name not in kept or described[name].shape != kept[name].shape]
     differing += [name for name in kept if name not in described]
     if differing:
@@ -347,6 +349,8 @@ def _build_from_settings(settings: Mapping[str, Any], weights: Mapping[str, Tens
     # the range of a sigmoid sizes nothing, and rating in dollars, say, may be large
     sizes = {**settings, "head": {k: v for k, v in (settings.get("head") or {}).items() if k != "y_range"}}
     sizes.pop("custom_head", None)  # build_module bounds it by itself
+    for name in ("seq_len", "max_len"):  # how many words are read at once sizes nothing either
+        sizes.pop(name, None)
     check_numbers(sizes, max(widest, MAX_WIDTH))
     if sum(1 for _ in _numbers(sizes)) > MAX_WIDTH:
         raise ExportError("The export's settings of the model are longer than those of any model. Nothing was run.")

@@ -22,6 +22,7 @@ from flambeau.foundation.paths import Path
 from flambeau.foundation.show_install import installed_versions
 from flambeau.train.callback import Callback
 from flambeau.train.checkpoint import (
+    distinct_state,
     load_state,
     optimizer_parts,
     read_tensors,
@@ -87,7 +88,7 @@ def save_run(
         ExportError: a callback's state is neither plain values nor tensors.
         OSError: the file cannot be written; the earlier one stays.
     """
-    tensors = {f"model.{name}": value for name, value in learn.model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in distinct_state(learn.model).items()}
     memory, optimizer = optimizer_parts(learn.optimizer)
     tensors |= memory
     for name, parameter in learn.model.named_parameters():
