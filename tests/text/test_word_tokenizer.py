@@ -32,6 +32,7 @@ from flambeau.text.word_tokenizer import WordsWithRules, WordTokenizer
         ("end.The next,one but end.the next", "end . The next , one but end.the next"),
         ("“quoted”—and… so-called--thing", "“ quoted”—and … so - called -- thing"),
         ("plan-c. I.B.M. NASA.", "plan - c. I.B.M. NASA ."),
+        ("https://a.bc/d?e#f 20°C. @end.the", "https://a.bc/d?e#f 20 ° C . @end.the"),
         ("US$5 is 3+4 or +5 or +x", "US$ 5 is 3 + 4 or +5 or + x"),
     ],
 )

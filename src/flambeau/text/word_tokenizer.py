@@ -389,6 +389,8 @@ def _stops_length(chunk: str, start: int, end: int) -> int:
         return 0
     if before[-1] in _BEFORE_FULL_STOP or (before[-1].isalpha() and not before[-1].isupper()):
         return 1
+    if before[0] == "°":
+        return int(before[1:] in ("F", "C", "K"))
     return int(len(before) == 2 and before.isalpha() and before.isupper())
 
 
@@ -400,7 +402,7 @@ def _is_address(word: str) -> bool:
     """Tell whether a word is an address of the web or a mailbox, or looks like one: "end.the" does."""
     if "." not in word:
         return False
-    starts = {0, word.find("@") + 1, word.rfind("@") + 1}
+    starts = {0} | {at + 1 for at in (word.find("@"), word.rfind("@")) if at > 0}
     if scheme := _SCHEME.match(word):
         starts.add(scheme.end())
     return any(_ADDRESS.fullmatch(word, start) for start in starts)
