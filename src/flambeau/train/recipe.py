@@ -42,6 +42,7 @@ MODEL_BUILDERS = {
     "trees": "flambeau.trees.models:build_tree_model",
     "awd_lstm_lm": "flambeau.text.models:build_language_model",
     "awd_lstm_classifier": "flambeau.text.models:build_text_classifier",
+    "transformer": "flambeau.text.transformer_models:build_transformer",
 }
 TORCH_LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": F.cross_entropy,
@@ -351,6 +352,7 @@ def _build_from_settings(settings: Mapping[str, Any], weights: Mapping[str, Tens
     sizes.pop("custom_head", None)  # build_module bounds it by itself
     for name in ("seq_len", "max_len"):  # how many words are read at once sizes nothing either
         sizes.pop(name, None)
+    sizes.pop("positions", None)  # how far a transformer reads sizes no weights, and build_transformer bounds it
     check_numbers(sizes, max(widest, MAX_WIDTH))
     if sum(1 for _ in _numbers(sizes)) > MAX_WIDTH:
         raise ExportError("The export's settings of the model are longer than those of any model. Nothing was run.")

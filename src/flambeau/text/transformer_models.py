@@ -1,0 +1,394 @@
+"""The model of a transformer learner: after reading it you know what stands between padded ids and an answer.
+
+    ids (batch, time) ─ mask of the padding, types of a pair ─ network of transformers ─ numbers of the task
+
+A document longer than the network's window is cut into windows, each between markers of its own; they run together,
+and their numbers are averaged, by tokens.
+Letters: a batch of documents becomes pieces (piece, time), several where a document is long.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
+from flambeau.text.transformer_files import (
+    WEIGHT_FILES,
+    find_transformer,
+    import_transformers,
+    no_files,
+    quiet_transformers,
+)
+from flambeau.text.transformer_recipe import (
+    MAX_POSITIONS,
+    attention_of,
+    auto_class,
+    make_net,
+    plain_config,
+    read_config,
+)
+from flambeau.text.transformer_tokenizer import TransformerTokenizer
+
+LONG = ("windows", "truncate")
+OF_TOKENS = ("token classification", "masked_lm", "causal_lm")
+LANGUAGE = ("masked_lm", "causal_lm")
+LAYER_BLOCKS = 4  # layer groups between the embeddings and the head: enough for rates that rise step by step
+
+
+class TransformerModel(nn.Module):
+    """A network of transformers for one task: ids (batch, time), padded at the end, to numbers.
+
+    (batch, n_out) for "classification" and "regression", (batch, time, n_out) for "token classification", and
+    (batch, time, vocabulary) for "masked_lm" and "causal_lm".
+
+    Args:
+        net: the network, as `make_net` builds it; `config` and `rotary` describe it: see transformer_recipe.py.
+        pad_id: the id that fills up; `pad_is_real` where it also stands in documents (an end of text).
+        edges: the markers before and after each document; `separator`: the marker between a pair, None without pairs.
+        window: how many ids the network takes at once; long: "windows", or "truncate" to read the beginning alone.
+    """
+
+    net: Any
+    settings: dict[str, Any]
+
+    def __init__(
+        self,
+        net: nn.Module,
+        task: str,
+        n_out: int,
+        config: Mapping[str, Any],
+        rotary: Mapping[str, Any],
+        *,
+        pad_id: int,
+        pad_is_real: bool = False,
+        edges: tuple[Sequence[int], Sequence[int]] = ((), ()),
+        separator: int | None = None,
+        window: int,
+        long: str = "windows",
+    ) -> None:
+        super().__init__()
+        if long not in LONG:
+            raise unknown_name("way with long documents", long, LONG)
+        if long == "truncate" and task in OF_TOKENS:
+            raise ArgumentError(f"{task} answers for each token, so none can be cut off; pass long='windows'.")
+        before, after = [int(number) for number in edges[0]], [int(number) for number in edges[1]]
+        if window <= len(before) + len(after):
+            raise ArgumentError(f"A window of {window} ids has no room beside {len(before) + len(after)} markers.")
+        self.net, self.task, self.window, self.long = net, task, window, long
+        self.pad_id, self.pad_is_real = pad_id, pad_is_real
+        self.before, self.after, self.separator = before, after, separator
+        accepted = inspect.signature(net.forward).parameters
+        n_types = getattr(net.config, "type_vocab_size", 0) or 0
+        self._has_types = separator is not None and n_types > 1 and "token_type_ids" in accepted
+        self.settings = {
+            "model": "transformer",
+            "task": task,
+            "n_out": n_out,
+            "config": dict(config),
+            "pad_id": pad_id,
+            "pad_is_real": pad_is_real,
+            "edges": [before, after],
+            "separator": separator,
+            "long": long,
+            # what sizes no weights: see `build_transformer`
+            "positions": {"window": window, "rotary": dict(rotary)},
+        }
+
+    @property
+    def body(self) -> nn.Module:
+        """The network without the head of its task."""
+        body: nn.Module = self.net.base_model
+        return body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the numbers of a batch."""
+        if x.ndim != 2 or x.is_floating_point():
+            raise ShapeError(
+                f"A transformer takes ids (batch, time) of whole numbers, got {x.dtype} of shape {tuple(x.shape)}."
+            )
+        types = self._types(x) if self._has_types else None
+        if x.shape[1] <= self.window:
+            return self._run(x, types)
+        return self._run_long(x, types)
+
+    def _run(self, x: Tensor, types: Tensor | None) -> Tensor:
+        if self.task == "causal_lm":  # what comes later, padding too, is hidden from every token anyway
+            return self.net(input_ids=x).logits
+        options = {} if types is None else {"token_type_ids": types}
+        return self.net(input_ids=x, attention_mask=self.real(x), **options).logits
+
+    def real(self, x: Tensor) -> Tensor:
+        """Return where ids (batch, time) are no padding: 1, else 0."""
+        there = x.ne(self.pad_id)
+        if self.pad_is_real:  # what stands before the last other token is no padding
+            there = there.flip(1).cummax(1).values.flip(1)
+        return there.long()
+
+    def _types(self, x: Tensor) -> Tensor:
+        """Return 1 for the tokens after the first separator, the second document of a pair, else 0."""
+        ends = x.eq(self.separator or 0).long()
+        return ((ends.cumsum(1) - ends) > 0).long() * (x != self.pad_id)
+
+    def _run_long(self, x: Tensor, types: Tensor | None) -> Tensor:
+        pieces = cut_windows(x, self.real(x).sum(1).tolist(), self)
+        ids = pad_sequence([piece.ids for piece in pieces], batch_first=True, padding_value=self.pad_id)
+        piece_types = None
+        if types is not None:
+            piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
+        found = self._run(ids, piece_types)
+        return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A window of a document: its ids with their markers; tokens `start` to `stop` of row `row` begin at `offset`."""
+
+    ids: Tensor
+    row: int
+    start: int
+    stop: int
+    offset: int
+    n_after: int
+
+    def of(self, values: Tensor, model: TransformerModel) -> Tensor:
+        """Return the values (batch, time) of the window's tokens; markers take those of their neighbours."""
+        own = values[self.row, self.start : self.stop]
+        return torch.cat([own[:1].expand(self.offset), own, own[-1:].expand(self.n_after)])
+
+
+def cut_windows(x: Tensor, lengths: Sequence[int], model: TransformerModel) -> list[Piece]:
+    """Return the windows of documents: of a short one all of it, of a long one equal parts, or its beginning alone."""
+    before, after = (x.new_tensor(markers) for markers in (model.before, model.after))
+    room, pieces = model.window - len(before) - len(after), []
+    for row, length in enumerate(lengths):
+        if length <= model.window:
+            pieces.append(Piece(x[row, :length], row, 0, length, 0, 0))
+            continue
+        first, last = len(before), length - len(after)  # the document without its markers
+        n_parts = -(-(last - first) // room)
+        size = -(-(last - first) // n_parts) if model.long == "windows" else room
+        for start in range(first, last, size) if model.long == "windows" else (first,):
+            stop = min(start + size, last)
+            ids = torch.cat([before, x[row, start:stop], after])
+            pieces.append(Piece(ids, row, start, stop, len(before), len(after)))
+    return pieces
+
+
+def _per_document(found: Tensor, pieces: Sequence[Piece], n_rows: int) -> Tensor:
+    """Return the average (batch, n_out) of each document's windows, weighted by their tokens."""
+    rows = torch.tensor([piece.row for piece in pieces], device=found.device)
+    sizes = torch.tensor([max(piece.stop - piece.start, 1) for piece in pieces], device=found.device).to(found)
+    totals = found.new_zeros(n_rows).index_add(0, rows, sizes)
+    shares = sizes / totals[rows]
+    return found.new_zeros(n_rows, found.shape[1]).index_add(0, rows, found * shares[:, None])
+
+
+def _per_token(found: Tensor, pieces: Sequence[Piece], x: Tensor) -> Tensor:
+    """Return the numbers (batch, time, n_out) of each token from the windows that hold them; of padding, 0."""
+    whole = found.new_zeros(*x.shape, found.shape[-1])
+    rows: list[int] = []
+    places: list[int] = []
+    sources: list[int] = []
+    at: list[int] = []
+    for number, piece in enumerate(pieces):
+        n = piece.stop - piece.start
+        rows += [piece.row] * n
+        places += range(piece.start, piece.stop)
+        sources += [number] * n
+        at += range(piece.offset, piece.offset + n)
+    index = torch.tensor([rows, places, sources, at], device=found.device)
+    return whole.index_put((index[0], index[1]), found[index[2], index[3]])
+
+
+def create_transformer(
+    name_or_folder: str | Path,
+    task: str,
+    n_out: int,
+    tokenizer: TransformerTokenizer,
+    *,
+    pairs: bool = False,
+    window: int | None = None,
+    long: str = "windows",
+    dropout: float | None = None,
+) -> TransformerModel:
+    """Return a pretrained transformer with a head for a task; a printed line tells which weights are new.
+
+    The weights are in float32 whatever the file holds: what is trained in 16 bits loses small steps.
+
+    Args:
+        name_or_folder: a folder, a name of the hub, or "minilm" (see transformer_files.py).
+        task: see `TransformerModel`; n_out: how many numbers it answers with (of a language model: leave it 0).
+        tokenizer: the model's own; tokens that were added to it get new vectors.
+        pairs: documents come in pairs. window: how many ids are read at once (None: as many as the model can).
+        dropout: the share of activations left out in training, everywhere; None: as the model was pretrained.
+
+    Raises:
+        ArgumentError: there is no such model, it has no such head, or the tokenizer is another model's.
+        DownloadError: the hub cannot be asked.
+    """
+    transformers = import_transformers("A transformer")
+    source = find_transformer(name_or_folder, WEIGHT_FILES)
+    name = str(name_or_folder)
+    try:
+        with quiet_transformers():
+            read = transformers.AutoConfig.from_pretrained(
+                source.place, local_files_only=source.local, trust_remote_code=False
+            )
+    except OSError as error:
+        raise DownloadError(no_files(name, _first_line(error))) from error
+    except Exception as error:  # a model that brings code along, or is newer than this transformers
+        raise ArgumentError(f"The configuration of {name!r} cannot be read ({_first_line(error)}).") from error
+    described, rotary = plain_config(read)
+    described["pad_token_id"] = tokenizer.pad_id
+    if dropout is not None:
+        _set_dropout(described, dropout)
+    config = read_config(described, rotary)
+    auto = auto_class(task, config)
+    n_out = n_out if task not in LANGUAGE else max(config.vocab_size, tokenizer.vocab_size)
+    if task not in LANGUAGE:
+        config.num_labels = n_out
+    config.use_cache = False  # of keys and values, which only generating looks up again
+    try:
+        with quiet_transformers():
+            net, report = auto.from_pretrained(
+                source.place, config=config, local_files_only=source.local, trust_remote_code=False,
+                dtype=torch.float32, attn_implementation=attention_of(auto, config), output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
+    except OSError as error:
+        raise DownloadError(no_files(name, _first_line(error))) from error
+    except Exception as error:  # safetensors, torch and transformers raise their own
+        raise ExportError(f"The weights of {name!r} do not load ({_first_line(error)}).") from error
+    _tell_new(net, report, name)
+    _fit_vocabulary(net, tokenizer, name)
+    described["vocab_size"] = int(net.get_input_embeddings().num_embeddings)
+    return TransformerModel(
+        net, task, n_out, described, rotary, pad_id=tokenizer.pad_id, pad_is_real=not tokenizer.has_pad,
+        edges=tokenizer.edges, separator=tokenizer.ids["sep"] if pairs else None,
+        window=_window(net, tokenizer, window), long=long,
+    )  # fmt: skip
+
+
+def build_transformer(settings: Mapping[str, Any]) -> TransformerModel:
+    """Build again, with random weights, the model that `settings` describe; no code and no file that they name is used.
+
+    Raises:
+        ArgumentError: the settings describe no architecture that transformers ships, or are beyond reason.
+    """
+    task, n_out, positions = settings["task"], settings["n_out"], settings["positions"]
+    window = positions["window"]
+    if type(n_out) is not int or type(window) is not int or not 0 < window <= MAX_POSITIONS or n_out < 1:
+        raise ArgumentError(f"A transformer of {n_out!r} outputs that reads {window!r} ids at once is beyond reason.")
+    config = read_config(settings["config"], positions["rotary"])
+    config.use_cache = False
+    return TransformerModel(
+        make_net(config, task, n_out), task, n_out, settings["config"], positions["rotary"],
+        pad_id=settings["pad_id"], pad_is_real=settings["pad_is_real"],
+        edges=(settings["edges"][0], settings["edges"][1]), separator=settings["separator"], window=window,
+        long=settings["long"],
+    )  # fmt: skip
+
+
+def transformer_splitter(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the layer groups of a transformer: embeddings, the layers in up to four blocks, head.
+
+    Raises:
+        ArgumentError: the model has no list of layers.
+    """
+    net = model.net if isinstance(model, TransformerModel) else model
+    lists = [(name, part) for name, part in net.named_modules() if isinstance(part, nn.ModuleList) and len(part)]
+    if not lists:
+        raise ArgumentError(f"A {type(net).__name__} has no list of layers; pass a splitter of your own.")
+    place, layers = max(lists, key=lambda found: len(found[1]))
+    n_blocks = min(LAYER_BLOCKS, len(layers))
+    groups: list[list[nn.Parameter]] = [[] for _ in range(n_blocks + 2)]
+    reached = False
+    for name, parameter in net.named_parameters():  # a tied one is named once, where it stands first
+        if name.startswith(place + "."):
+            reached = True
+            number = int(name[len(place) + 1 :].split(".")[0])
+            groups[1 + number * n_blocks // len(layers)].append(parameter)
+        else:
+            groups[-1 if reached else 0].append(parameter)
+    return [group for group in groups if group]
+
+
+def _set_dropout(described: dict[str, Any], dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ArgumentError(f"dropout is a share between 0 and 1, got {dropout}.")
+    for name, value in described.items():
+        if ("drop" in name) and "layerdrop" not in name and isinstance(value, float | int | None):
+            described[name] = float(dropout)
+
+
+def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> None:
+    """Print which weights the file did not hold.
+
+    Raises:
+        ArgumentError: it lacks many of the body's: it belongs to another architecture.
+    """
+    mismatched = {key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]}
+    new = sorted({*report["missing_keys"], *mismatched})
+    body = net.base_model_prefix + "."
+    total = sum(key.startswith(body) for key in net.state_dict())
+    lost = [key for key in new if key.startswith(body) and ".pooler." not in key]
+    if 2 * len(lost) > total:
+        raise ArgumentError(
+            f"{len(lost)} of {total} weights of the body are missing in {name!r}, such as {lost[0]}: its weights "
+            "belong to another architecture than its config.json."
+        )
+    parts = sorted({key.removeprefix(body).rpartition(".")[0] or key for key in new})
+    told = f"new, to be trained: {', '.join(parts)}" if parts else "all weights are pretrained"
+    print(f"{type(net).__name__} of {name}: {told}.")
+
+
+def _fit_vocabulary(net: Any, tokenizer: TransformerTokenizer, name: str) -> None:
+    """Give tokens that were added to a tokenizer vectors of their own.
+
+    Raises:
+        ArgumentError: the tokenizer has more ids of its own than the model has vectors.
+    """
+    rows = int(net.get_input_embeddings().num_embeddings)
+    if tokenizer.vocab_size <= rows:
+        return
+    n_own = tokenizer.vocab_size - len(tokenizer.special_tokens)
+    if n_own > rows:
+        raise ArgumentError(
+            f"The tokenizer {tokenizer.model!r} has {n_own} ids, but {name!r} has vectors for {rows}: it is another "
+            f"model's. Tokenize with TransformerTokenizer.from_pretrained({name!r})."
+        )
+    with quiet_transformers():
+        net.resize_token_embeddings(tokenizer.vocab_size)
+
+
+def _window(net: Any, tokenizer: TransformerTokenizer, wanted: int | None) -> int:
+    """Return how many ids fit into the network at once.
+
+    Raises:
+        ArgumentError: more are wanted.
+    """
+    limits = [tokenizer.max_len] if tokenizer.max_len is not None else []
+    table = next((part for key, part in net.named_modules() if key.endswith("position_embeddings")), None)
+    reach = getattr(net.config, "max_position_embeddings", None)
+    if isinstance(table, nn.Embedding):
+        # RoBERTa counts positions from beyond its padding index
+        reach = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    if isinstance(reach, int) and reach > 0:
+        limits.append(reach)
+    most = min(limits, default=MAX_POSITIONS)
+    if wanted is not None and not 0 < wanted <= most:
+        raise ArgumentError(f"window={wanted} ids was asked for, but the model takes 1 to {most} at once.")
+    return most if wanted is None else wanted
+
+
+def _first_line(error: BaseException) -> str:
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0] if words else 'no message'}"
