@@ -57,6 +57,7 @@ def load_learner(
 LEARNERS = {
     "collab": "flambeau.collab.learner:CollabLearner",
     "trees": "flambeau.trees.learner:TreeLearner",
+    "transformer": "flambeau.text.transformer_learner:TransformerLearner",
 }
 
 

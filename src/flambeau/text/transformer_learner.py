@@ -1,0 +1,241 @@
+"""The learner of a transformer: after reading it you know how a name and loaders become a fine-tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path as AnyPath
+from typing import Any, ClassVar
+
+from torch import nn
+from torch.optim import Optimizer
+
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.kinds import Category, Kind, MultiCategory, Number
+from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.paths import Path
+from flambeau.foundation.seeds import no_random
+from flambeau.nn.losses import CrossEntropyLossFlat
+from flambeau.nn.optimizers import Adam
+from flambeau.text.transformer_models import LANGUAGE, TransformerModel, create_transformer, transformer_splitter
+from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
+from flambeau.train.checkpoint import SUFFIX, make_folder_of, read_tensors, write_tensors
+from flambeau.train.export import Exported
+from flambeau.train.learner import Learner, Moms
+
+ENCODER = "flambeau-transformer-encoder"
+
+
+def TransformerAdam(
+    params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    lr: float,
+    mom: float = 0.9,
+    sqr_mom: float = 0.999,
+    eps: float = 1e-8,
+    wd: float = 0.01,
+) -> Optimizer:
+    """Make AdamW as transformers are pretrained and fine-tuned with it (Devlin 2019)."""
+    return Adam(params, lr, mom, sqr_mom, eps, wd)
+
+
+class TransformerLearner(Learner):
+    """A learner whose model is a `TransformerModel`; see `transformer_learner`."""
+
+    export_as: ClassVar[str | None] = "transformer"
+
+    @property
+    def transformer(self) -> TransformerModel:
+        """The model.
+
+        Raises:
+            ArgumentError: another model was put in its place.
+        """
+        if not isinstance(self.model, TransformerModel):
+            raise ArgumentError(f"The learner's model is a {type(self.model).__name__}, no TransformerModel.")
+        return self.model
+
+    @property
+    def tokenizer(self) -> TransformerTokenizer:
+        """The tokenizer of the documents."""
+        return tokenizer_of(self.dls)
+
+    def save_encoder(self, file: str | AnyPath) -> Path:
+        """Keep the network without its head under `path/model_dir`, for a learner of another task; return the file."""
+        header = {"format": ENCODER, "model_type": self.transformer.settings["config"]["model_type"]}
+        return write_tensors(self._encoder_path(file), self.transformer.body.state_dict(), header)
+
+    def load_encoder(self, file: str | AnyPath) -> TransformerLearner:
+        """Take the network without its head from a file that `save_encoder` wrote; the head stays as it is.
+
+        Raises:
+            ExportError: there is no such file, it is damaged, or it holds the layers of another network.
+        """
+        path = self._encoder_path(file)
+        kept, _ = read_tensors(path, ENCODER)
+        own = self.transformer.body.state_dict()
+        differing = [name for name in own if name in kept and kept[name].shape != own[name].shape]
+        missing, spare = [name for name in own if name not in kept], [name for name in kept if name not in own]
+        # a pooler stands between the layers and a head; language models have none
+        if differing or [name for name in missing + spare if not name.startswith("pooler.")]:
+            example = [*differing, *missing, *spare][0]
+            raise ExportError(
+                f"The encoder in {path} does not fit {type(self.transformer.net).__name__}: of {len(own)} weights "
+                f"{len(differing)} have another shape, {len(missing)} are missing, and {len(spare)} are left over, "
+                f"such as {example}. Save it from a learner of the same model."
+            )
+        fitting = {name: value for name, value in kept.items() if name in own}
+        self.transformer.body.load_state_dict(fitting, strict=False)
+        left = f"; {len(missing)} not in it (the pooler) stay as they are" if missing else ""
+        print(f"{len(fitting)} weights of the encoder from {path.name}{left}.")
+        return self
+
+    def save_pretrained(self, folder: str | AnyPath) -> Path:
+        """Write the model and its tokenizer as a folder that transformers' Auto classes load; return it."""
+        import transformers
+
+        path = Path(folder)
+        path = path if path.is_absolute() else self.path / path
+        net, tokenizer = self.transformer.net, self.tokenizer
+        names = _class_names(self.dls)
+        if names and len(names) == net.config.num_labels:
+            net.config.id2label = dict(enumerate(names))
+            net.config.label2id = {name: number for number, name in enumerate(names)}
+        net.save_pretrained(path)
+        markers = {
+            f"{role}_token": tokenizer.backend.id_to_token(n) for role, n in tokenizer.ids.items() if n is not None
+        }
+        length = {} if tokenizer.max_len is None else {"model_max_length": tokenizer.max_len}
+        written = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **markers, **length)
+        written.save_pretrained(path)
+        return path
+
+    def _encoder_path(self, file: str | AnyPath) -> Path:
+        path = Path(file)
+        path = path if path.is_absolute() else self.path / self.model_dir / path
+        return make_folder_of(path if path.suffix else path.with_name(path.name + SUFFIX))
+
+    @classmethod
+    def from_export(cls, exported: Exported, path: AnyPath) -> TransformerLearner:
+        """Return the learner of an export, which has no documents to train on.
+
+        Raises:
+            ExportError: the export holds another model.
+        """
+        if not isinstance(exported.model, TransformerModel):
+            raise ExportError(
+                f"The export says that it is of a transformer, but holds a {type(exported.model).__name__}."
+            )
+        train = exported.loader.new(training=True)
+        dls = DataLoaders(train, exported.loader, path=AnyPath(path).parent, n_inp=exported.n_inp)
+        return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
+
+
+def transformer_learner(
+    dls: DataLoaders,
+    name_or_folder: str | AnyPath,
+    task: str | None = None,
+    n_out: int | None = None,
+    *,
+    tokenizer: TransformerTokenizer | None = None,
+    pairs: bool = False,
+    window: int | None = None,
+    long: str = "windows",
+    dropout: float | None = None,
+    loss_func: Any = None,
+    opt_func: Callable[..., Optimizer] = TransformerAdam,
+    lr: float = 5e-5,
+    splitter: Callable[[nn.Module], Sequence[Any]] = transformer_splitter,
+    cbs: Any = None,
+    metrics: Any = None,
+    path: str | AnyPath | None = None,
+    model_dir: str | AnyPath = "models",
+    wd: float | None = None,
+    wd_bn_bias: bool = False,
+    train_bn: bool = True,
+    moms: Moms = (0.9, 0.9, 0.9),
+    seed: int | None = None,
+) -> TransformerLearner:
+    """Return a learner of documents with a pretrained transformer: a name of the hub, a folder, or "minilm".
+
+    `task` None is told by the targets: classes or labels, numbers, or the tokens of a language model. See
+    `create_transformer` for what follows it. `seed` makes the new head repeatable.
+
+    Raises:
+        ArgumentError: the loaders give no ids of a transformer's tokenizer, or the task cannot be told.
+        DownloadError: the hub cannot be asked; the message names the choices.
+    """
+    tokenizer = tokenizer if tokenizer is not None else tokenizer_of(dls)
+    kinds = dls.kinds[dls.n_inp :]
+    if task is None:
+        task = task_of(kinds, tokenizer)
+    if n_out is None:
+        n_out = 0 if task in LANGUAGE else dls.c
+    if loss_func is None and task in (*LANGUAGE, "token classification"):
+        loss_func = CrossEntropyLossFlat()  # tokens that are not asked for have the target -100
+    with nullcontext() if seed is None else no_random(seed):
+        model = create_transformer(
+            name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout
+        )
+    learn = TransformerLearner(
+        dls, model, loss_func=loss_func, opt_func=opt_func, lr=lr, splitter=splitter, cbs=cbs, metrics=metrics,
+        path=path, model_dir=model_dir, wd=wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, moms=moms,
+    )  # fmt: skip
+    print(_summary_line(learn, kinds))
+    return learn
+
+
+def tokenizer_of(dls: DataLoaders) -> TransformerTokenizer:
+    """Return the tokenizer that made the ids of loaders.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    for kind in dls.kinds:
+        if isinstance(kind, Subwords) and kind.tokenizer is not None:
+            return kind.tokenizer
+    for pipeline in getattr(getattr(dls.loaders[0], "dataset", None), "pipelines", ()):
+        for transform in pipeline:
+            if isinstance(transform, TransformerTokenizer):
+                return transform
+    raise ArgumentError(
+        "The loaders give no ids of a transformer's tokenizer. Make them with "
+        "TransformerTokenizer.from_pretrained(name), or pass the one that made them: "
+        "transformer_learner(..., tokenizer=...)."
+    )
+
+
+def task_of(kinds: Sequence[Kind], tokenizer: TransformerTokenizer) -> str:
+    """Return the task that targets ask for.
+
+    Raises:
+        ArgumentError: their kind tells none.
+    """
+    kind = kinds[0] if len(kinds) == 1 else None
+    if isinstance(kind, Category | MultiCategory):
+        return "classification"
+    if isinstance(kind, Number):
+        return "regression"
+    if isinstance(kind, Subwords):
+        return "masked_lm" if tokenizer.ids["mask"] is not None else "causal_lm"
+    raise ArgumentError(
+        f"The task cannot be told from targets of kind {', '.join(type(k).__name__ for k in kinds) or 'none'}. Pass "
+        "task='classification', 'regression', 'token classification', 'masked_lm' or 'causal_lm', and n_out."
+    )
+
+
+def _class_names(dls: DataLoaders) -> list[str]:
+    kinds = dls.kinds[dls.n_inp :]
+    return [str(name) for name in getattr(kinds[0], "vocab", ())] if len(kinds) == 1 else []
+
+
+def _summary_line(learn: TransformerLearner, kinds: Sequence[Kind]) -> str:
+    model, n_out = learn.transformer, learn.transformer.settings["n_out"]
+    what = f"{n_out} number{'s' * (n_out != 1)}"
+    if kinds and isinstance(kinds[0], Category):
+        what = f"{n_out} classes"
+    elif kinds and isinstance(kinds[0], MultiCategory):
+        what = f"{n_out} labels, any number of them"
+    elif model.task in LANGUAGE:
+        what = f"{n_out:,} tokens"
+    loss = getattr(learn.loss_func, "__name__", type(learn.loss_func).__name__)
+    return f"{model.task}: {what}, {loss}, windows of {model.window} ids, on {learn.device}"

@@ -1,0 +1,176 @@
+"""A name and loaders of documents become a learner that trains, predicts, exports, and hands its encoder on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from test_transformer_tokenizer import needs_minilm, read
+from tiny_transformers import SENTENCES, batch_of, label_of, loaders, tiny_folder, transformers
+
+from flambeau.data.categorize import MultiCategorize
+from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.dataset import Getter
+from flambeau.data.kinds import Number
+from flambeau.data.transform import Transform
+from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.seeds import set_seed
+from flambeau.nn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
+from flambeau.nn.metrics import accuracy
+from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
+from flambeau.text.transformer_tokenizer import TransformerTokenizer
+from flambeau.train.load_learner import load_learner
+
+
+def learner(kind: str = "bert", path: Any = ".", **options: Any) -> TransformerLearner:
+    set_seed(2)
+    dls = loaders(read(kind), path=path)
+    return transformer_learner(dls, tiny_folder(kind), metrics=accuracy, **options)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "gpt2", "llama"])
+def test_a_learner_tells_good_from_bad(kind: str) -> None:
+    learn = learner(kind, dropout=0.0)
+    with learn.no_logging():
+        learn.fit_one_cycle(20, 5e-3)
+    loss, share = learn.validate()
+    assert share > 0.9, (loss, share)
+    label, _, probabilities = learn.predict("the film was lovely, and the music lovely too")
+    assert label == "good"
+    assert probabilities.sum() == pytest.approx(1)
+
+
+def test_the_task_is_told_by_the_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer, folder = read("bert"), tiny_folder("bert")
+    learn = transformer_learner(loaders(tokenizer), folder)
+    assert isinstance(learn.loss_func, CrossEntropyLossFlat)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "classification: 2 classes, CrossEntropyLossFlat, windows of 48 ids, on cpu"
+    )
+    words = [Getter(lambda text: text.split()[1:3]), MultiCategorize()]
+    learn = transformer_learner(loaders(tokenizer, targets=words), folder)
+    assert isinstance(learn.loss_func, BCEWithLogitsLossFlat)
+    assert learn.model.settings["n_out"] == learn.dls.c
+    assert "5 labels, any number of them" in capsys.readouterr().out
+    lengths = [Getter(lambda text: float(len(text)))]
+    learn = transformer_learner(loaders(tokenizer, targets=lengths), folder)
+    assert isinstance(learn.loss_func, MSELossFlat)
+    assert (learn.transformer.task, learn.model.settings["n_out"]) == ("regression", 1)
+    assert learn.dls.kinds[1] == Number()
+
+
+def test_a_learner_of_numbers_learns_them() -> None:
+    set_seed(1)
+    dls = loaders(read("bert"), targets=[Getter(lambda text: float(label_of(text) == "good"))])
+    learn = transformer_learner(dls, tiny_folder("bert"), dropout=0.0)
+    with learn.no_logging():
+        learn.fit_one_cycle(20, 5e-3)
+    assert learn.validate()[0] < 0.05
+
+
+def test_an_export_predicts_the_same(tmp_path: Path) -> None:
+    learn = learner(path=tmp_path)
+    with learn.no_logging():
+        learn.fit(1, 1e-3)
+    texts = ["the end was poor", SENTENCES[0], "good " * 100]
+    before = learn.get_preds(dl=learn.dls.test_dl(texts))[0]
+    again = load_learner(learn.export())
+    assert isinstance(again, TransformerLearner)
+    assert again.tokenizer == learn.tokenizer
+    assert torch.allclose(again.get_preds(dl=again.dls.test_dl(texts))[0], before, atol=1e-5)
+    assert again.predict(texts[0])[0] == learn.predict(texts[0])[0]
+
+
+def test_an_encoder_goes_from_a_language_model_to_a_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = read("bert")
+    same = loaders(tokenizer, targets=[Getter(lambda text: text), tokenizer], path=tmp_path, drop_last=True)
+    language = transformer_learner(same, tiny_folder("bert"), "masked_lm", loss_func=lambda p, y: p.mean())
+    with torch.no_grad():
+        for parameter in language.model.body.parameters():
+            parameter.add_(0.5)
+    language.save_encoder("adapted")
+    classifier = learner(path=tmp_path)
+    capsys.readouterr()
+    classifier.load_encoder("adapted")
+    told = capsys.readouterr().out
+    assert told == "37 weights of the encoder from adapted.safetensors; 2 not in it (the pooler) stay as they are.\n"
+    theirs, ours = language.model.body.state_dict(), classifier.model.body.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_the_encoder_of_another_model_is_refused_with_counts(tmp_path: Path) -> None:
+    learner("distilbert", path=tmp_path).save_encoder("other")
+    with pytest.raises(
+        ExportError, match=r"of 39 weights 0 have another shape, \d+ are missing, and \d+ are left over"
+    ):
+        learner(path=tmp_path).load_encoder("other")
+    learn = learner(path=tmp_path)
+    learn.save("whole")
+    with pytest.raises(ExportError, match="'flambeau-transformer-encoder' was expected"):
+        learn.load_encoder("whole")
+
+
+def test_a_saved_folder_is_one_of_transformers(tmp_path: Path) -> None:
+    learn = learner(path=tmp_path)
+    folder = learn.save_pretrained("mine")
+    net = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    assert net.config.id2label == {0: "bad", 1: "good"}
+    encoded = theirs(SENTENCES[:3], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = net(**encoded).logits
+        ours = learn.model.eval()(batch_of(learn.tokenizer, SENTENCES[:3]))
+    assert torch.allclose(ours, expected, atol=1e-5)
+    assert theirs.model_max_length == 48
+    again = transformer_learner(loaders(TransformerTokenizer.from_pretrained(folder)), folder)
+    assert torch.allclose(again.model.eval()(batch_of(learn.tokenizer, SENTENCES[:3])), ours, atol=1e-5)
+
+
+def test_freezing_leaves_the_head_and_unfreezing_goes_by_layers() -> None:
+    learn = learner()
+    learn.freeze()
+    trained = {name for name, weight in learn.model.named_parameters() if weight.requires_grad}
+    assert {"net.classifier.weight", "net.bert.pooler.dense.weight"} <= trained
+    assert not any("attention.self.query.weight" in name for name in trained)
+    learn.freeze_to(-2)
+    trained = {name for name, weight in learn.model.named_parameters() if weight.requires_grad}
+    assert any("layer.1.attention.self.query.weight" in name for name in trained)
+    assert not any("layer.0.attention.self.query.weight" in name for name in trained)
+
+
+def test_a_head_is_the_same_for_the_same_seed() -> None:
+    heads = [learner(seed=seed).model.net.classifier.weight for seed in (5, 5, 6)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_loaders_without_a_tokenizer_are_told() -> None:
+    pairs = [(torch.tensor([2, 5, 3]), 0)]
+    with pytest.raises(ArgumentError, match=r"no ids of a transformer's tokenizer.*tokenizer="):
+        transformer_learner(DataLoaders(pairs, pairs), tiny_folder("bert"))
+
+
+def test_targets_that_tell_no_task_are_told() -> None:
+    dls = loaders(read("bert"), targets=[Transform(lambda text: torch.zeros(2, 2))])
+    with pytest.raises(ArgumentError, match="The task cannot be told from targets of kind Plain"):
+        transformer_learner(dls, tiny_folder("bert"))
+
+
+@needs_minilm
+@pytest.mark.slow
+def test_minilm_learns_sentiment_from_a_few_hundred_phrases(shared_data: Path) -> None:
+    train = pd.read_csv(shared_data / "sst2/train.tsv.gz", sep="\t")
+    train = train[train.sentence.str.len() > 25].sample(600, random_state=0)
+    valid = pd.read_csv(shared_data / "sst2/dev.tsv.gz", sep="\t").sample(200, random_state=0)
+    names = dict(zip([*train.sentence, *valid.content], [*train.label, *valid.label], strict=True))
+    tokenizer = TransformerTokenizer.from_pretrained("minilm")
+    items = [*train.sentence, *valid.content]
+    dls = loaders(tokenizer, items, [Getter(lambda text: "pos" if names[text] else "neg")], bs=16)
+    learn = transformer_learner(dls, "minilm", metrics=accuracy)
+    learn.fit_one_cycle(2, 2e-4)
+    assert learn.recorder.values[-1][-1] > 0.8
