@@ -74,7 +74,10 @@ def test_each_way_to_run_code_is_found(written: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["model.eval()", "torch.compile(model)", "re.compile('a')", "torch.load(path, weights_only=True)", "np.load(path)"],
+    [
+        *("model.eval()", "torch.compile(model)", "re.compile('a')", "torch.load(path, weights_only=True)"),
+        *("np.load(path)", "import pickletools"),  # which lists a pickle's operations and runs none
+    ],
 )
 def test_calls_that_only_look_alike_are_allowed(written: str) -> None:
     assert offences(ast.parse(written), "file.py") == []

@@ -97,7 +97,7 @@ class URLs(metaclass=_Names):
     MACAQUES: Final = "https://storage.googleapis.com/ml-animal-sounds-datasets/macaques.zip"
     ZEBRA_FINCH: Final = "https://storage.googleapis.com/ml-animal-sounds-datasets/zebra_finch.zip"
 
-    # language models, kept in Python's pickle format: flambeau reads none of it
+    # language models, kept in Python's pickle format: text/pretrained.py reads those of Wikitext without running them
     OPENAI_TRANSFORMER: Final = f"{_MODEL}transformer.tgz"
     WT103_BWD: Final = f"{_MODEL}wt103-bwd.tgz"
     WT103_FWD: Final = f"{_MODEL}wt103-fwd.tgz"
