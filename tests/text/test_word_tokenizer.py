@@ -120,6 +120,14 @@ def test_rules_of_a_user_are_applied_in_their_order() -> None:
     assert WordsWithRules(rules=[], post_rules=[]).tokens("Don't \n go") == ["Do", "n't", "\n ", "go"]
 
 
+def test_a_rule_that_is_added_to_the_list_of_defaults_is_applied() -> None:
+    text_proc_rules.append(lambda text: text.replace("colour", "color"))
+    try:
+        assert WordsWithRules().tokens("Colour") == ["xxbos", "xxmaj", "color"]
+    finally:
+        text_proc_rules.pop()
+
+
 def test_any_function_from_texts_to_tokens_may_cut() -> None:
     by_blanks = WordsWithRules(lambda texts: (text.split(" ") for text in texts))
     assert by_blanks.tokens("Well-known, NO!") == ["xxbos", "xxmaj", "well-known,", "xxup", "no!"]

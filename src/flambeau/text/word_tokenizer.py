@@ -75,6 +75,9 @@ _REPEATED_SIGNS_ONLY_AT_THE_END = re.compile(r"(?:(\S)(?!\1\1))*?(?:([^\w\s])\2{
 _SIGN_AFTER_BREAK = re.compile(r"[^\S ](?:[/#\\]|(\S)\1\1)")
 _SIGN_AFTER_PARAGRAPH = re.compile(r"\n\n(?:[/#\\]|(\S)\1\1)")
 
+# what the one pass does; the lists of the rules are a user's to change
+_RULES_IN_ONE_PASS = tuple(text_proc_rules), tuple(text_postproc_rules)
+
 _MOST_CHUNKS = 1 << 17
 _LONGEST_CHUNK = 64
 
@@ -227,8 +230,7 @@ class WordsWithRules:
     def _prepare(self) -> None:
         self._one_pass = (
             type(self.tokenizer) is WordTokenizer
-            and self.rules == text_proc_rules
-            and self.post_rules == text_postproc_rules
+            and (tuple(self.rules), tuple(self.post_rules)) == _RULES_IN_ONE_PASS
         )
         self._raw = _KnownChunks(self._chunk_with_rules)
         self._ready = _KnownChunks(self._chunk)
