@@ -12,12 +12,20 @@ from torch.optim import Optimizer
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
+from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
-from flambeau.text.transformer_models import LANGUAGE, TransformerModel, create_transformer, transformer_splitter
+from flambeau.text.masking import MaskedTokenLoss, MaskTokens
+from flambeau.text.transformer_models import (
+    LANGUAGE,
+    OF_TOKENS,
+    TransformerModel,
+    create_transformer,
+    transformer_splitter,
+)
 from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
 from flambeau.train.checkpoint import SUFFIX, make_folder_of, read_tensors, write_tensors
 from flambeau.train.export import Exported
@@ -157,8 +165,9 @@ def transformer_learner(
 ) -> TransformerLearner:
     """Return a learner of documents with a pretrained transformer: a name of the hub, a folder, or "minilm".
 
-    `task` None is told by the targets: classes or labels, numbers, or the tokens of a language model. See
-    `create_transformer` for what follows it. `seed` makes the new head repeatable.
+    `task` None is told by the targets: classes or labels, numbers, or the tokens that follow ("causal_lm"). With
+    "masked_lm" the model learns from documents without labels: see masking.py. See `create_transformer` for the rest.
+    `seed` makes the new head repeatable.
 
     Raises:
         ArgumentError: the loaders give no ids of a transformer's tokenizer, or the task cannot be told.
@@ -167,11 +176,13 @@ def transformer_learner(
     tokenizer = tokenizer if tokenizer is not None else tokenizer_of(dls)
     kinds = dls.kinds[dls.n_inp :]
     if task is None:
-        task = task_of(kinds, tokenizer)
+        task = task_of(dls)
+    if task == "masked_lm":
+        dls = masked_loaders(dls, tokenizer)
     if n_out is None:
         n_out = 0 if task in LANGUAGE else dls.c
-    if loss_func is None and task in (*LANGUAGE, "token classification"):
-        loss_func = CrossEntropyLossFlat()  # tokens that are not asked for have the target -100
+    if loss_func is None and task in OF_TOKENS:  # tokens that are not asked for have the target -100
+        loss_func = MaskedTokenLoss() if task == "masked_lm" else CrossEntropyLossFlat()
     with nullcontext() if seed is None else no_random(seed):
         model = create_transformer(
             name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout
@@ -204,19 +215,43 @@ def tokenizer_of(dls: DataLoaders) -> TransformerTokenizer:
     )
 
 
-def task_of(kinds: Sequence[Kind], tokenizer: TransformerTokenizer) -> str:
-    """Return the task that targets ask for.
+def masked_loaders(dls: DataLoaders, tokenizer: TransformerTokenizer) -> DataLoaders:
+    """Return loaders like these whose batches ask for masked tokens; those that do so already are returned as they are.
+
+    The loaders that were given stay as they are, for a classifier of the same documents.
+
+    Raises:
+        ArgumentError: the tokenizer has no mask, or the loaders are plain iterables.
+    """
+    if _masks(dls):
+        return dls
+    if not all(isinstance(loader, DataLoader) for loader in dls.loaders):
+        raise ArgumentError("Masking needs flambeau's own loaders; of plain ones, mask the batches yourself.")
+    masking = MaskTokens.of(tokenizer)
+    loaders = [loader.new(after_batch=[*loader.after_batch, masking]) for loader in dls.loaders]
+    return DataLoaders(*loaders, path=dls.path, device=dls.device, n_inp=dls.n_inp)
+
+
+def _masks(dls: DataLoaders) -> bool:
+    return any(isinstance(tfm, MaskTokens) for tfm in getattr(dls.loaders[0], "after_batch", ()))
+
+
+def task_of(dls: DataLoaders) -> str:
+    """Return the task that loaders ask for, by their targets.
 
     Raises:
         ArgumentError: their kind tells none.
     """
+    if _masks(dls):
+        return "masked_lm"
+    kinds = dls.kinds[dls.n_inp :]
     kind = kinds[0] if len(kinds) == 1 else None
     if isinstance(kind, Category | MultiCategory):
         return "classification"
     if isinstance(kind, Number):
         return "regression"
     if isinstance(kind, Subwords):
-        return "masked_lm" if tokenizer.ids["mask"] is not None else "causal_lm"
+        return "causal_lm"
     raise ArgumentError(
         f"The task cannot be told from targets of kind {', '.join(type(k).__name__ for k in kinds) or 'none'}. Pass "
         "task='classification', 'regression', 'token classification', 'masked_lm' or 'causal_lm', and n_out."

@@ -10,7 +10,8 @@ Letters: a batch of documents becomes pieces (piece, time), several where a docu
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,16 +109,23 @@ class TransformerModel(nn.Module):
         body: nn.Module = self.net.base_model
         return body
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the numbers of a batch."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Return the numbers of a batch; with `asked` (batch, time) those of its true places alone, (n, n_out).
+
+        Of a masked language model few tokens are asked for, and what the vocabulary costs is most of a step.
+        """
         if x.ndim != 2 or x.is_floating_point():
             raise ShapeError(
                 f"A transformer takes ids (batch, time) of whole numbers, got {x.dtype} of shape {tuple(x.shape)}."
             )
         types = self._types(x) if self._has_types else None
-        if x.shape[1] <= self.window:
+        if x.shape[1] > self.window:
+            found = self._run_long(x, types)
+            return found if asked is None else found[asked]
+        if asked is None:
             return self._run(x, types)
-        return self._run_long(x, types)
+        with _head_sees(self.body, asked):
+            return self._run(x, types)[0]
 
     def _run(self, x: Tensor, types: Tensor | None) -> Tensor:
         if self.task == "causal_lm":  # what comes later, padding too, is hidden from every token anyway
@@ -145,6 +153,21 @@ class TransformerModel(nn.Module):
             piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
         found = self._run(ids, piece_types)
         return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
+
+
+@contextmanager
+def _head_sees(body: nn.Module, asked: Tensor) -> Iterator[None]:
+    """Let what follows a body see some of its tokens alone, as one document (1, n, features)."""
+
+    def pick(layer: nn.Module, inputs: Any, output: Any) -> Any:
+        output["last_hidden_state"] = output["last_hidden_state"][asked][None]
+        return output
+
+    handle = body.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from flambeau.data.kinds import Kind
+from flambeau.data.kinds import Kind, in_short
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, DataError, DownloadError
 from flambeau.text.transformer_files import (
@@ -41,6 +41,12 @@ class Subwords(Kind):
 
     tokenizer: TransformerTokenizer | None = None
     ragged: ClassVar[bool] = True
+    told_by_column: ClassVar[bool] = True
+
+    @property
+    def pad_id(self) -> int:
+        """What fills up the shorter documents of a batch."""
+        return 0 if self.tokenizer is None else self.tokenizer.pad_id
 
     def decoded(self, value: Any) -> Any:
         return value if self.tokenizer is None else self.tokenizer.decodes(value)
@@ -48,7 +54,7 @@ class Subwords(Kind):
     def text(self, value: Any) -> str:
         if self.tokenizer is None:
             return " ".join(str(number) for number in torch.as_tensor(value).reshape(-1).tolist())
-        return self.tokenizer.decodes(value)
+        return in_short(self.tokenizer.decodes(value))
 
     def settings(self) -> dict[str, Any]:
         return {}  # an export holds the tokenizer once, as the transform
@@ -182,6 +188,12 @@ class TransformerTokenizer(Transform):
         return self.ids["pad"] is not None and self.ids["pad"] not in (self.ids["eos"], self.ids["unk"])
 
     @property
+    def marker_ids(self) -> list[int]:
+        """The ids that are no part of any text: markers, padding, and the tokens that were added to mark something."""
+        added = self.backend.get_added_tokens_decoder()
+        return sorted(number for number, token in added.items() if token.special)
+
+    @property
     def edges(self) -> tuple[list[int], list[int]]:
         """The markers that stand before every document, and those after it."""
         encoding = self.backend.encode("a")
@@ -253,8 +265,13 @@ class TransformerTokenizer(Transform):
     # decoding
 
     def decodes(self, x: Any) -> str:
-        """Return the text of ids, without markers and padding."""
-        return self.backend.decode(_numbers(x), skip_special_tokens=True)
+        """Return the text of ids, without what stands around it; [MASK] and tokens that were added stay.
+
+        Numbers below 0, which mark what a language model is not asked for, are left out.
+        """
+        around = {self.ids[role] for role in ("pad", "cls", "sep", "eos", "bos")}
+        inner = [number for number in _numbers(x) if number >= 0 and number not in around]
+        return self.backend.decode(inner, skip_special_tokens=False)
 
     def tokens(self, ids: Any) -> list[str]:
         """Return the token of each id.

@@ -214,7 +214,7 @@ class WordsWithRules:
         """Yield the tokens of each text."""
         if self._one_pass:
             return map(self._tokens_in_one_pass, texts)
-        return map(self._after_rules, self.tokenizer(map(self._ruled, texts)))
+        return map(self._after_rules, self.tokenizer(map(self.ruled, texts)))
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of one text."""
@@ -235,7 +235,8 @@ class WordsWithRules:
         self._raw = _KnownChunks(self._chunk_with_rules)
         self._ready = _KnownChunks(self._chunk)
 
-    def _ruled(self, text: str) -> str:
+    def ruled(self, text: str) -> str:
+        """Return a text after the rules, before it is cut into tokens."""
         _checked(text)
         for rule in self.rules:
             text = rule(text)

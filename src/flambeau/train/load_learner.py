@@ -56,6 +56,7 @@ def load_learner(
 # a learner that can do more than predict names its class by `export_as`
 LEARNERS = {
     "collab": "flambeau.collab.learner:CollabLearner",
+    "language_model": "flambeau.text.learner:LMLearner",
     "trees": "flambeau.trees.learner:TreeLearner",
     "transformer": "flambeau.text.transformer_learner:TransformerLearner",
 }
