@@ -182,6 +182,12 @@ def test_a_tokenizer_whose_text_is_damaged_is_told() -> None:
         TransformerTokenizer(**{**settings, "ids": {"pad": 9999}})
 
 
+def test_a_site_that_does_not_answer_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flambeau.text.transformer_files.hub_unreachable", lambda: "the cable is out")
+    with pytest.raises(DownloadError, match=r"\(the cable is out\)"):
+        TransformerTokenizer.from_pretrained("nobody/no-such-model")
+
+
 @needs_minilm
 @pytest.mark.parametrize("name", ["minilm", "sentence-transformers/all-MiniLM-L6-v2"])
 def test_minilm_comes_with_a_package(name: str) -> None:

@@ -8,7 +8,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -24,7 +24,7 @@ from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError
 from flambeau.vision import architectures
 from flambeau.vision.architectures import find_architecture
 from flambeau.vision.models import create_vision_model
-from flambeau.vision.pretrained import find_packaged, load_weights, read_weights, unreachable
+from flambeau.vision.pretrained import find_packaged, load_weights, read_weights
 
 CATS = range(281, 294)  # ImageNet: tabby to cheetah
 DOGS = range(151, 269)  # ImageNet: Chihuahua to Mexican hairless
@@ -51,15 +51,6 @@ def closed_port() -> int:
         return port
 
 
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """Return a port of this machine that takes calls and never answers."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield server.getsockname()[1]
-
-
 class Serving(http.server.BaseHTTPRequestHandler):
     """Answer every question with the same file."""
 
@@ -73,16 +64,6 @@ class Serving(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.do_HEAD()
         self.wfile.write(self.content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Be quiet."""
-
-
-class Refusing(http.server.BaseHTTPRequestHandler):
-    """Answer every question with 403."""
-
-    def do_HEAD(self) -> None:
-        self.send_error(403)
 
     def log_message(self, format: str, *args: object) -> None:
         """Be quiet."""
@@ -256,17 +237,6 @@ def test_torchvision_without_a_network_names_the_file_to_place(monkeypatch: pyte
     monkeypatch.setattr("flambeau.vision.pretrained.unreachable", lambda url: "the cable is out")
     with pytest.raises(DownloadError, match=r"\(the cable is out\).*checkpoints.resnet18-f37072fd\.pth"):
         architectures.resnet18(pretrained=True)
-
-
-def test_a_site_that_refuses_is_reachable_and_one_that_is_silent_is_not(silent_port: int, closed_port: int) -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert unreachable(f"http://127.0.0.1:{server.server_port}/some/file") is None
-        server.shutdown()
-    silent = unreachable(f"http://127.0.0.1:{silent_port}/", seconds=0.3)
-    assert silent is not None
-    assert "127.0.0.1" in silent
-    assert "refused" in str(unreachable(f"http://127.0.0.1:{closed_port}/"))
 
 
 def test_an_unknown_set_of_weights_proposes_the_nearest() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, missing_dependency
+from flambeau.foundation.sites import hub_unreachable
 
 OFFLINE_NAME = "minilm"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -101,7 +102,7 @@ def find_transformer(name_or_folder: str | Path, needs: tuple[str, ...] = ()) ->
         return Source(str(packaged), True)
     if _is_cached(hub_name):
         return Source(hub_name, True)
-    reason = _hub_unreachable()
+    reason = hub_unreachable()
     if reason is None:
         return Source(hub_name, False)
     if packaged is not None:
@@ -150,11 +151,3 @@ def _is_cached(hub_name: str) -> bool:
         return isinstance(try_to_load_from_cache(hub_name, "config.json"), str)
     except HFValidationError as error:
         raise ArgumentError(f"{hub_name!r} is no folder and no name of the hub ('owner/model'): {error}") from error
-
-
-def _hub_unreachable() -> str | None:
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    return None

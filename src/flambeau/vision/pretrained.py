@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, unknown_name
+from flambeau.foundation.sites import hub_unreachable, unreachable
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-PROBE_SECONDS = 3.0
 
 
 class PackagedWeights(NamedTuple):
@@ -121,28 +118,6 @@ def find_packaged(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str | None:
-    """Return why the site of `url` does not answer within `seconds`; None when it does (a refusal is an answer)."""
-    parts = urlsplit(url)
-    site = f"{parts.scheme}://{parts.netloc}"
-    reasons: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(site, method="HEAD"), timeout=seconds):
-                reasons.append(None)
-        except (urllib.error.HTTPError, http.client.HTTPException):
-            reasons.append(None)
-        except OSError as error:
-            reasons.append(f"{parts.netloc} cannot be reached: {getattr(error, 'reason', error)}")
-
-    # a thread, because the look-up of the host's name obeys no time-out
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return reasons[0] if reasons else f"{parts.netloc} gave no answer within {seconds:g} seconds"
-
-
 def pretrained_torchvision(name: str, weights: str = "DEFAULT", **options: Any) -> nn.Module:
     """Build torchvision's model `name` with its published `weights`, downloaded once into torch's cache."""
     import torchvision.models
@@ -179,7 +154,7 @@ def pretrained_timm(name: str, **options: Any) -> nn.Module:
                 f"The cached weights {str(cached)!r} do not load into {name!r} ({_first_line(error)}). "
                 "Delete the file, so that it is fetched again."
             ) from error
-    reason = _timm_unreachable(config)
+    reason = hub_unreachable() if config.hf_hub_id else unreachable(config.url)
     if reason is None:
         try:
             return timm.create_model(name, pretrained=True, **options)
@@ -232,16 +207,6 @@ def _hub_files(file: str | None) -> Sequence[str]:
     if file is None:
         return ("model.safetensors", "pytorch_model.bin")
     return (str(Path(file).with_suffix(".safetensors")), file)
-
-
-def _timm_unreachable(config: Any) -> str | None:
-    if not config.hf_hub_id:
-        return unreachable(config.url)
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    return unreachable(constants.ENDPOINT)
 
 
 def _first_line(error: BaseException) -> str:
