@@ -235,6 +235,8 @@ class Tokens(Kind):
 
     def decoded(self, value: Any) -> Any:
         """Return the document's words, joined; where the vocabulary is unknown, its numbers."""
+        if isinstance(value, str):  # its column decoded it already
+            return value
         ids = [number for number in torch.as_tensor(value).reshape(-1).tolist() if number != self.pad_id]
         if not self.vocab:
             return ids

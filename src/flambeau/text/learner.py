@@ -135,7 +135,8 @@ class LMLearner(TextLearner):
             ArgumentError: a setting is out of its range.
         """
         tokenizer, num = text_parts(self.dls)
-        read = num(tokenizer(text)).tolist()
+        words = list(tokenizer(text))
+        read = num(words).tolist()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         draw = partial(choose, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
         vocab = self.text_vocab
@@ -150,7 +151,7 @@ class LMLearner(TextLearner):
             self._reset()
             self.model.train(was_training)
         written = ids[1:] if only_last_word else ids[len(read) :]
-        return joined(decode_spec_tokens(vocab[number] for number in [*read, *written]), tokenizer.joiner)
+        return joined(decode_spec_tokens([*words, *(vocab[number] for number in written)]), tokenizer.joiner)
 
     def _reset(self) -> None:
         if hasattr(self.model, "reset"):

@@ -49,12 +49,12 @@ class Subwords(Kind):
         return 0 if self.tokenizer is None else self.tokenizer.pad_id
 
     def decoded(self, value: Any) -> Any:
-        return value if self.tokenizer is None else self.tokenizer.decodes(value)
+        return value if self.tokenizer is None or isinstance(value, str) else self.tokenizer.decodes(value)
 
     def text(self, value: Any) -> str:
         if self.tokenizer is None:
             return " ".join(str(number) for number in torch.as_tensor(value).reshape(-1).tolist())
-        return in_short(self.tokenizer.decodes(value))
+        return in_short(self.decoded(value))
 
     def settings(self) -> dict[str, Any]:
         return {}  # an export holds the tokenizer once, as the transform
