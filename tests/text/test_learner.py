@@ -174,3 +174,9 @@ def test_a_language_model_resumes_to_the_same_numbers(tmp_path):
     again.fit(2, 1e-2, checkpoint=5, resume=True)
     for one, other in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_documents_beyond_what_is_pooled_are_told(tmp_path, capsys):
+    dls = TextDataLoaders.from_df(reviews(40, longest=200), text_col="text", label_col="label", bs=8, seed=1)
+    text_classifier_learner(dls, AWD_LSTM, config=SIZES, pretrained=False, max_len=72)
+    assert "documents are longer than 72 tokens" in capsys.readouterr().out

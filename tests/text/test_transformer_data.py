@@ -131,3 +131,14 @@ def test_settings_of_words_do_not_go_with_a_transformer():
         loaders(backwards=True)
     with pytest.raises(ArgumentError, match="is_masked"):
         loaders(transformer=None, is_masked=True)
+
+
+def test_documents_beyond_the_window_are_read_in_windows_and_told(capsys):
+    frame = table().assign(text=lambda f: f["text"] * 8)
+    dls = TextDataLoaders.from_df(frame, text_col="text", label_col="label", transformer=tiny_folder("bert"), bs=4)
+    learn = transformer_learner(dls, tiny_folder("bert"))
+    told = capsys.readouterr().out
+    assert "longer than the 48 tokens that the model sees: they are read in windows" in told
+    assert learn.validate()[0] > 0
+    transformer_learner(dls, tiny_folder("bert"), long="truncate")
+    assert "only their beginning is read" in capsys.readouterr().out

@@ -174,6 +174,7 @@ from flambeau.text.documents import Documents
 from flambeau.text.generate import decode_spec_tokens
 from flambeau.text.learner import LMLearner, TextLearner, language_model_learner, text_classifier_learner
 from flambeau.text.loaders import LMDataLoader, SortedDL, pad_input
+from flambeau.text.masking import MaskTokens
 from flambeau.text.models import (
     LinearDecoder,
     PoolingLinearClassifier,
@@ -197,6 +198,7 @@ from flambeau.text.rules import (
 )
 from flambeau.text.special_tokens import BOS, EOS, FLD, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK
 from flambeau.text.subword import SubwordTokenizer
+from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
 from flambeau.text.tokenizer import Tokenizer
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
@@ -275,12 +277,13 @@ __all__ = [
     "masked_concat_pool", "Numericalize", "make_vocab", "ModelResetter", "RNNCallback", "RNNRegularizer", "rnn_cbs",
     "fix_html", "lowercase", "replace_all_caps", "replace_maj", "replace_rep", "replace_wrep", "rm_useless_spaces",
     "spec_add_spaces", "BOS", "EOS", "FLD", "PAD", "TK_MAJ", "TK_REP", "TK_UP", "TK_WREP", "UNK", "SubwordTokenizer",
-    "Tokenizer", "WordTokenizer", "TransformerLearner", "transformer_learner", "TransformerTokenizer", "Callback",
-    "CancelBackwardException", "CancelBatchException", "CancelEpochException", "CancelFitException",
-    "CancelStepException", "CancelTrainException", "CancelValidException", "ActivationStats", "ModelAverage",
-    "AutoBatchSize", "GradientAccumulation", "GradientClip", "CSVLogger", "TensorBoardCallback", "Track", "minimum",
-    "slide", "steep", "valley", "MixUp", "MixedPrecision", "PruningCallback", "Recorder", "ParamScheduler",
-    "TerminateOnNaNCallback", "EarlyStoppingCallback", "ReduceLROnPlateau", "SaveModelCallback", "TrackerCallback",
-    "CrossValidation", "Fold", "cross_validate", "Ensemble", "bag", "Learner", "load_learner", "Prediction",
-    "Predictor", "tune", "TuneResult", "pd", "plt",
+    "Tokenizer", "WordTokenizer", "TransformerLearner", "transformer_learner", "TokenTagsBlock", "tag_words",
+    "token_accuracy", "MaskTokens", "TransformerTokenizer", "Callback", "CancelBackwardException",
+    "CancelBatchException", "CancelEpochException", "CancelFitException", "CancelStepException",
+    "CancelTrainException", "CancelValidException", "ActivationStats", "ModelAverage", "AutoBatchSize",
+    "GradientAccumulation", "GradientClip", "CSVLogger", "TensorBoardCallback", "Track", "minimum", "slide", "steep",
+    "valley", "MixUp", "MixedPrecision", "PruningCallback", "Recorder", "ParamScheduler", "TerminateOnNaNCallback",
+    "EarlyStoppingCallback", "ReduceLROnPlateau", "SaveModelCallback", "TrackerCallback", "CrossValidation", "Fold",
+    "cross_validate", "Ensemble", "bag", "Learner", "load_learner", "Prediction", "Predictor", "tune", "TuneResult",
+    "pd", "plt",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.text.documents import Documents, Ints
 from flambeau.text.numbering import learn_vocab, number_documents, progress_bar, renumbered
 from flambeau.text.numericalize import Numericalize
+from flambeau.text.token_tags import TokenTags, words_of
 from flambeau.text.tokenizer import JOINED, Tokenizer, as_texts
 
 MOST_TOKENS = 20_000  # of one document in a batch: a few dozen beside it must still fit into memory
@@ -43,13 +44,14 @@ class TextDatasets(Datasets):
         if hasattr(items, "columns") and hasattr(items, "iloc"):
             columns = [_reading_all(column, items) for column in columns]
             items = quick_rows(items, columns)
+        self.of_words = has_tags(columns)
         super().__init__(items, columns, *args, **options)
 
     @classmethod
     def template(cls, pipelines: Sequence[Pipeline], kinds: Sequence[Kind], n_inp: int, c: int) -> Datasets:
         made = super().template(pipelines, kinds, n_inp, c)
         assert isinstance(made, TextDatasets)
-        made.held, made._places = {}, None
+        made.held, made._places, made.of_words = {}, None, has_tags(pipelines)
         return made
 
     # reading
@@ -86,6 +88,8 @@ class TextDatasets(Datasets):
 
     def _encoded(self, before: Sequence[Transform], encoder: Any) -> Documents:
         """Return the documents as a transformer's tokenizer numbers them, one text an item or a pair."""
+        if self.of_words:
+            return Documents.from_lists([ids for ids, _ in self._words(before, encoder)])
         values = []
         for place, value in enumerate(self._values(before, range(len(self.source)))):
             try:
@@ -100,6 +104,27 @@ class TextDatasets(Datasets):
         pairs = [value[1] for value in values] if of_pairs else None
         with progress_bar(len(values), "tokens") as tell:
             return Documents.from_lists(encoder.encode_all([value[0] for value in values], pairs, tell))
+
+    def _words(self, before: Sequence[Transform], encoder: Any) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the ids of each document that comes as words, and the word that each id belongs to."""
+        for place, value in enumerate(self._values(before, range(len(self.source)))):
+            try:
+                yield encoder.encode_words(words_of(value))
+            except Exception as error:
+                raise_located(error, self.item_name(place))
+
+    def _tags(self, column: int) -> Documents:
+        """Return the tags of a column, one a token of the text beside it."""
+        found = text_steps(self.pipelines[0])
+        assert found is not None
+        before, (encoder, *_) = found
+        values = self._values(self.pipelines[column].transforms, range(len(self.source)))
+        align = self.pipelines[column][-1].align  # type: ignore[attr-defined]
+        aligned = [
+            align(tags, word_of, self.item_name(place))
+            for place, (tags, (_, word_of)) in enumerate(zip(values, self._words(before, encoder), strict=True))
+        ]
+        return Documents.from_lists(aligned)
 
     def _values(self, before: Sequence[Transform], places: Sequence[int]) -> Iterator[Any]:
         items = SubsetItems(self.source, places)
@@ -142,6 +167,8 @@ class TextDatasets(Datasets):
         return tuple(self._column(column)[at] for column in range(len(self.pipelines)))
 
     def _column(self, column: int) -> Documents | Tensor:
+        if column not in self.held and isinstance(self.pipelines[column][-1], TokenTags):
+            self.held[column] = self._tags(column)
         if column not in self.held:
             values = list(self._values(self.pipelines[column].transforms, range(len(self.source))))
             kind = self.pipelines[column].kind(values[0])
@@ -230,6 +257,11 @@ def _reading_all(column: Pipeline, frame: Any) -> Pipeline:
         other.transforms = [Getter(ColReader(names), first.role), *column.transforms[1:]]
         return other
     return column
+
+
+def has_tags(pipelines: Sequence[Pipeline]) -> bool:
+    """Whether a column holds a tag for each word, so that the texts come as words."""
+    return any(isinstance(transform, TokenTags) for pipeline in pipelines for transform in pipeline)
 
 
 def text_steps(pipeline: Pipeline) -> tuple[list[Transform], list[Any]] | None:

@@ -22,6 +22,7 @@ from flambeau.foundation.paths import Path
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.text.dataset import LMDatasets
 from flambeau.text.generate import WRITE_TOGETHER, choose, continue_text, decode_spec_tokens
+from flambeau.text.long_documents import lengths_of, tell_of_last_words
 from flambeau.text.models import architecture, get_language_model, get_text_classifier
 from flambeau.text.numericalize import FAKE, Numericalize
 from flambeau.text.pretrained import load_encoder, load_pretrained, named_files, pretrained_files, save_encoder
@@ -249,6 +250,7 @@ def text_classifier_learner(
     model = get_text_classifier(
         arch, len(vocab), n_out, seq_len, config, drop_mult, lin_ftrs, ps, PAD_ID, max_len, y_range
     )
+    tell_of_last_words(lengths_of(dls), max_len)
     learn = TextLearner(dls, model, splitter=architecture(arch).split_clas, **options)
     _begin_with(learn, arch, pretrained, pretrained_fnames, num.backwards or backwards)
     return learn

@@ -18,7 +18,9 @@ from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
+from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
+from flambeau.text.token_tags import TagsOfTokens
 from flambeau.text.transformer_models import (
     LANGUAGE,
     OF_TOKENS,
@@ -191,6 +193,8 @@ def transformer_learner(
         dls, model, loss_func=loss_func, opt_func=opt_func, lr=lr, splitter=splitter, cbs=cbs, metrics=metrics,
         path=path, model_dir=model_dir, wd=wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, moms=moms,
     )  # fmt: skip
+    if task != "causal_lm":
+        tell_of_windows(lengths_of(dls), model.window, long)
     print(_summary_line(learn, kinds))
     return learn
 
@@ -248,6 +252,8 @@ def task_of(dls: DataLoaders) -> str:
     kind = kinds[0] if len(kinds) == 1 else None
     if isinstance(kind, Category | MultiCategory):
         return "classification"
+    if isinstance(kind, TagsOfTokens):
+        return "token classification"
     if isinstance(kind, Number):
         return "regression"
     if isinstance(kind, Subwords):

@@ -229,8 +229,7 @@ class WordsWithRules:
 
     def _prepare(self) -> None:
         self._one_pass = (
-            type(self.tokenizer) is WordTokenizer
-            and (tuple(self.rules), tuple(self.post_rules)) == _RULES_IN_ONE_PASS
+            type(self.tokenizer) is WordTokenizer and (tuple(self.rules), tuple(self.post_rules)) == _RULES_IN_ONE_PASS
         )
         self._raw = _KnownChunks(self._chunk_with_rules)
         self._ready = _KnownChunks(self._chunk)

@@ -1,0 +1,162 @@
+"""One answer a word: after reading it you know how names are found in a text, and how words meet a model's subwords.
+
+A transformer cuts a word into several tokens. The first of them carries the word's tag, the others and the markers
+carry none: they are not asked for in the loss, and their answers are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from flambeau.data.block import TransformBlock
+from flambeau.data.kinds import Kind
+from flambeau.data.labels import CategoryMap
+from flambeau.data.transform import Transform
+from flambeau.foundation.errors import ArgumentError, DataError, LabelError
+from flambeau.foundation.lists import L
+from flambeau.nn.metric import MeanMetric
+
+if TYPE_CHECKING:
+    from flambeau.train.learner import Learner
+
+NOT_ASKED = -100  # the target of a token that is no word's first
+
+
+@dataclass(frozen=True)
+class TagsOfTokens(Kind):
+    """A tag for each token of a text: an integer tensor (time,), -100 for tokens that carry none."""
+
+    vocab: tuple[Any, ...] = ()
+    pad_id: int = NOT_ASKED
+    ragged: ClassVar[bool] = True
+
+    def decoded(self, value: Any) -> list[Any]:
+        """Return the tags of the tokens that carry one."""
+        numbers = torch.as_tensor(value).reshape(-1).tolist()
+        return [self.vocab[number] for number in numbers if 0 <= number < len(self.vocab)]
+
+    def text(self, value: Any) -> str:
+        return " ".join(map(str, self.decoded(value)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab": list(self.vocab)}
+
+
+class TokenTags(Transform):
+    """Turn a list of tags, one a word, into their numbers: an int64 tensor (words,).
+
+    Raises:
+        LabelError: a tag is not among the classes. DataError: it is no list of tags.
+    """
+
+    def __init__(self, vocab: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.vocab: CategoryMap | None = None if vocab is None else CategoryMap(list(vocab), sort=False)
+
+    def setups(self, items: Any) -> None:
+        """Learn the tags of the training items."""
+        if self.vocab is None and items is not None:
+            self.vocab = CategoryMap([tag for tags in items for tag in _listed(tags)])
+
+    @property
+    def kind(self) -> Kind | None:
+        return TagsOfTokens(tuple(self.vocab or ()))
+
+    def encodes(self, x: Any) -> Tensor:
+        if self.vocab is None:
+            raise DataError("TokenTags knows no tags yet: call setup(lists of tags), or give it vocab=...")
+        numbers = self.vocab.map_objs(_listed(x))
+        return torch.tensor(list(numbers), dtype=torch.int64)
+
+    def decodes(self, x: Any) -> Any:
+        return TagsOfTokens(tuple(self.vocab or ())).decoded(x)
+
+    def _on_parts(self, function: Any, x: Any) -> Any:
+        return function(x)
+
+    def settings(self) -> dict[str, Any]:
+        return {"vocab": list(self.vocab or ())}
+
+    def align(self, tags: Tensor, word_of: Sequence[int], where: str) -> list[int]:
+        """Return a number for each token: of the first token of a word its tag, -100 for the others.
+
+        Raises:
+            LabelError: there are not as many tags as words.
+        """
+        n_words = max(word_of, default=-1) + 1
+        if n_words != len(tags):
+            raise LabelError(f"There are {n_words} words but {len(tags)} tags in {where}. Give each word one tag.")
+        firsts = [word if word >= 0 and word != before else -1 for before, word in _pairs(word_of)]
+        return [NOT_ASKED if word < 0 else int(tags[word]) for word in firsts]
+
+
+def _pairs(word_of: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip([-1, *word_of], word_of, strict=False))
+
+
+def _listed(tags: Any) -> list[Any]:
+    if isinstance(tags, str) or not hasattr(tags, "__iter__"):
+        raise DataError(f"A list of tags, one a word, was expected; got {tags!r:.80} of type {type(tags).__name__}.")
+    return list(tags)
+
+
+def words_of(item: Any) -> list[str]:
+    """Return the words of an item: a list of words as it is, a text cut at its white space.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(item, str):
+        return item.split()
+    is_list = isinstance(item, list | tuple | L) or hasattr(item, "tolist")
+    words: list[Any] = list(item) if is_list else [None]
+    if not all(isinstance(word, str) for word in words):
+        raise DataError(f"A list of words (or a text) was expected; got {item!r:.80} of type {type(item).__name__}.")
+    return words
+
+
+def TokenTagsBlock(vocab: Iterable[Any] | None = None) -> TransformBlock:
+    """Return the block of a tag for each word; beside it stands `TextBlock.from_transformer`, given lists of words."""
+    return TransformBlock(type_tfms=TokenTags(vocab))
+
+
+def token_accuracy() -> MeanMetric:
+    """Return the metric of how many words got their right tag; tokens that carry none do not count."""
+    return MeanMetric(_share_right, "token_accuracy", _n_asked)
+
+
+def _share_right(pred: Tensor, targ: Tensor) -> Tensor:
+    asked = targ != NOT_ASKED
+    return ((pred.argmax(-1) == targ) & asked).sum() / asked.sum().clamp(min=1)
+
+
+def _n_asked(pred: Tensor, targ: Tensor) -> Tensor:
+    return (targ != NOT_ASKED).sum()
+
+
+def tag_words(learn: Learner, text: str | Sequence[str]) -> list[tuple[str, Any]]:
+    """Return each word of a text with the tag that a learner gives it.
+
+    Raises:
+        ArgumentError: the learner gives no tags.
+    """
+    kinds = learn.dls.kinds[learn.dls.n_inp :]
+    loader = learn.dls.loaders[-1]
+    encoder = next((t for pipeline in loader.dataset.pipelines for t in pipeline if hasattr(t, "encode_words")), None)
+    if not kinds or not isinstance(kinds[0], TagsOfTokens) or encoder is None:
+        raise ArgumentError(
+            "This learner gives no tags: train one on loaders with a TokenTagsBlock."
+        )
+    words = words_of(text)
+    if not words:
+        return []
+    answers = learn.predict(words)[1]
+    word_of = encoder.encode_words(words)[1]
+    firsts = [place for place, (before, word) in enumerate(_pairs(word_of)) if word >= 0 and word != before]
+    names = kinds[0].vocab
+    return [(words[word_of[place]], names[int(answers[place])]) for place in firsts]
