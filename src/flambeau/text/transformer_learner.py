@@ -222,15 +222,14 @@ def tokenizer_of(dls: DataLoaders) -> TransformerTokenizer:
 def masked_loaders(dls: DataLoaders, tokenizer: TransformerTokenizer) -> DataLoaders:
     """Return loaders like these whose batches ask for masked tokens; those that do so already are returned as they are.
 
-    The loaders that were given stay as they are, for a classifier of the same documents.
+    The loaders that were given stay as they are, for a classifier of the same documents. Plain iterables have to bring
+    what `MaskTokens.mask` gives: (ids, asked, targets).
 
     Raises:
-        ArgumentError: the tokenizer has no mask, or the loaders are plain iterables.
+        ArgumentError: the tokenizer has no mask.
     """
-    if _masks(dls):
+    if _masks(dls) or not all(isinstance(loader, DataLoader) for loader in dls.loaders):
         return dls
-    if not all(isinstance(loader, DataLoader) for loader in dls.loaders):
-        raise ArgumentError("Masking needs flambeau's own loaders; of plain ones, mask the batches yourself.")
     masking = MaskTokens.of(tokenizer)
     loaders = [loader.new(after_batch=[*loader.after_batch, masking]) for loader in dls.loaders]
     return DataLoaders(*loaders, path=dls.path, device=dls.device, n_inp=dls.n_inp)

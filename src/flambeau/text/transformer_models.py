@@ -369,7 +369,8 @@ def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> None:
             "belong to another architecture than its config.json."
         )
     parts = sorted({key.removeprefix(body).rpartition(".")[0] or key for key in new})
-    told = f"new, to be trained: {', '.join(parts)}" if parts else "all weights are pretrained"
+    outer = [part for part in parts if not any(part.startswith(other + ".") for other in parts)]
+    told = f"new, to be trained: {', '.join(outer)}" if outer else "all weights are pretrained"
     print(f"{type(net).__name__} of {name}: {told}.")
 
 
