@@ -327,6 +327,18 @@ class LMDatasets(SelfTaughtDatasets):
 
     cuts: ClassVar[bool] = False
 
+    @classmethod
+    def from_documents(
+        cls, documents: Documents, tokenizer: Tokenizer, num: Numericalize, splits: Sequence[Any]
+    ) -> LMDatasets:
+        """Return a data set of documents that are numbered already; an item is a document's place among them.
+
+        `splits` are the places of the halves, as arrays: a large corpus has too many for lists.
+        """
+        made = cls(range(len(documents)), [[tokenizer, num]], do_setup=False)
+        made.splits, made.held = [*splits], {0: documents, 1: documents}
+        return made
+
     def __getitem__(self, place: Any) -> Any:
         if type(place) is not int:
             return super().__getitem__(place)
