@@ -61,17 +61,20 @@ class TextFolder:
 
     @property
     def about(self) -> dict[str, Any]:
+        """What tells this corpus from another."""
         digest = hashlib.sha256()
         for file in self.files:
             digest.update(f"{file.relative_to(self.folder).as_posix()}\0{file.stat().st_size}\n".encode())
         return {"kind": "folder", "files": len(self.files), "names and sizes": digest.hexdigest()}
 
     def texts(self, start: int = 0) -> Iterator[str]:
+        """Yield the documents from the one at place `start` on."""
         for place in range(start, len(self.files)):
             yield read_text(self.files[place], self.encoding)
             self._read = place + 1
 
     def share(self) -> float:
+        """Return how much was read by the latest `texts`, from 0 to 1."""
         return self._read / len(self.files)
 
 
@@ -86,6 +89,7 @@ class _OneFile:
         self._raw: IO[bytes] | None = None
 
     def share(self) -> float:
+        """Return how much was read by the latest `texts`, from 0 to 1."""
         if self._raw is None or self._raw.closed:
             return float(self._raw is not None)
         return min(self._raw.tell() / max(self.size, 1), 1.0)
@@ -119,9 +123,11 @@ class TextFile(_OneFile):
 
     @property
     def about(self) -> dict[str, Any]:
+        """What tells this corpus from another."""
         return {**self._about("text file"), "cut": self.cut}
 
     def texts(self, start: int = 0) -> Iterator[str]:
+        """Yield the documents from the one at place `start` on."""
         found = self._lines() if self.cut == "lines" else self._paragraphs()
         return islice(found, start, None)
 
@@ -162,9 +168,11 @@ class TableColumn(_OneFile):
 
     @property
     def about(self) -> dict[str, Any]:
+        """What tells this corpus from another."""
         return {**self._about("table"), "columns": self.columns, "sep": self.sep}
 
     def texts(self, start: int = 0) -> Iterator[str]:
+        """Yield the documents from the one at place `start` on."""
         return islice(self._texts(), start, None)
 
     def _texts(self) -> Iterator[str]:
@@ -224,10 +232,12 @@ class Given:
 
     @property
     def about(self) -> dict[str, Any]:
+        """What tells this corpus from another."""
         first = hashlib.sha256(json.dumps(next(iter(self.documents), None), default=repr).encode()).hexdigest()
         return {"kind": type(self.documents).__name__, "documents": self.n, "first": first}
 
     def texts(self, start: int = 0) -> Iterator[str]:
+        """Yield the documents from the one at place `start` on."""
         for place, text in enumerate(self.documents):
             if place >= start:
                 if not isinstance(text, str):
@@ -236,6 +246,7 @@ class Given:
             self._read = place + 1
 
     def share(self) -> float:
+        """Return how much was read by the latest `texts`, from 0 to 1."""
         return self._read / self.n if self.n else 0.0
 
 
