@@ -175,6 +175,85 @@ def train_ratings(
     )  # fmt: skip
 
 
+TEXT_MODELS = "minilm, a name of the Hugging Face hub, a folder of a transformer, or ulmfit."
+
+
+@train.command("text")
+@told_plainly
+def train_text(
+    data: Annotated[
+        Path, typer.Argument(help="A CSV or TSV file (.gz, .xz), or train/<class>/*.txt and valid/<class>.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-text"),
+    text: Annotated[list[str] | None, typer.Option(help="A column of text [the first]; two are a pair.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A column of labels or numbers [the second].")] = None,
+    label_delim: Annotated[str | None, typer.Option(help="What separates several labels in a cell.")] = None,
+    model: Annotated[str, typer.Option(help=TEXT_MODELS)] = "minilm",
+    language_model: Annotated[Path | None, typer.Option(help="Of ulmfit: a folder of `flambeau pretrain`.")] = None,
+    lm_epochs: Annotated[int | None, typer.Option(min=0, help="Of ulmfit: language model on these texts [1].")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes through the texts; of ulmfit, after the unfreezing.")] = 2,
+    lr: Annotated[float | None, typer.Option(help="The learning rate [5e-5; of ulmfit 2e-2].")] = None,
+    bs: Annotated[int | None, typer.Option(min=1, help="Texts a batch: 64, or all where there are fewer.")] = None,
+    valid_pct: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share to validate, if nothing says which.")
+    ] = 0.2,
+    valid_col: Annotated[str | None, typer.Option(help="The column that is true in rows that validate.")] = None,
+    group: Annotated[str | None, typer.Option(help="Keep rows that agree in this column in one half.")] = None,
+    sep: Annotated[str | None, typer.Option(help="What separates the columns [by the file's name].")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the run after each epoch, and go on where an earlier call ended.")
+    ] = False,
+    checkpoint: Annotated[
+        int | None, typer.Option(min=1, help="Keep the run also after so many batches, for --resume.")
+    ] = None,
+) -> None:
+    """Train on texts with labels, and write an export, a report and the history."""
+    from flambeau.cli.train_text import run_train_text
+
+    run_train_text(
+        data, out, text=text or [], label=label or [], label_delim=label_delim, model=model,
+        language_model=language_model, lm_epochs=lm_epochs, epochs=epochs, lr=lr, bs=bs, valid_pct=valid_pct,
+        valid_col=valid_col, group=group, sep=sep, seed=seed, checkpoint=checkpoint, resume=resume,
+    )  # fmt: skip
+
+
+@app.command()
+@told_plainly
+def pretrain(
+    corpus: Annotated[Path, typer.Argument(help="A folder of .txt files, a file of one text a line, or a CSV file.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("flambeau-language-model"),
+    text: Annotated[list[str] | None, typer.Option(help="Of a CSV file: a column of text.")] = None,
+    paragraphs: Annotated[
+        bool, typer.Option("--paragraphs", help="Empty lines separate texts, not each line.")
+    ] = False,
+    sep: Annotated[str | None, typer.Option(help="What separates the columns [by the file's name].")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the texts.")] = 1,
+    max_vocab: Annotated[int, typer.Option(min=16, help="How many words have a number of their own, at most.")] = 30000,
+    emb_sz: Annotated[int, typer.Option(min=1, help="Numbers a word.")] = 400,
+    n_hid: Annotated[int, typer.Option(min=1, help="Numbers that the network remembers of a text.")] = 1152,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the network.")] = 3,
+    bs: Annotated[int, typer.Option(min=1, help="Rows a batch.")] = 64,
+    seq_len: Annotated[int, typer.Option(min=1, help="Words a row.")] = 72,
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 5e-3,
+    drop_mult: Annotated[float, typer.Option(min=0, help="What multiplies the dropouts.")] = 0.3,
+    valid_pct: Annotated[float, typer.Option(min=0.0001, max=0.9, help="The share of texts that validate.")] = 0.02,
+    backwards: Annotated[bool, typer.Option("--backwards", help="Read each text from its end.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the run after each epoch, and go on where an earlier call ended.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
+) -> None:
+    """Train a language model on text without labels, from scratch; the text may be larger than memory."""
+    from flambeau.cli.pretrain import run_pretrain
+
+    run_pretrain(
+        corpus, out, text=text or [], paragraphs=paragraphs, sep=sep, epochs=epochs, max_vocab=max_vocab, emb_sz=emb_sz,
+        n_hid=n_hid, layers=layers, bs=bs, seq_len=seq_len, lr=lr, drop_mult=drop_mult, valid_pct=valid_pct,
+        backwards=backwards, resume=resume, seed=seed,
+    )  # fmt: skip
+
+
 @app.command()
 @told_plainly
 def tune(
@@ -208,25 +287,32 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files; CSV files for tables.")],
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
-    sep: Annotated[str, typer.Option(help="What separates the columns of a table.")] = ",",
+    sep: Annotated[str | None, typer.Option(help="What separates the columns of a table [by the file's name].")] = None,
+    n_words: Annotated[int, typer.Option(min=1, help="Of a language model: how many words to write.")] = 50,
+    temperature: Annotated[float, typer.Option(min=0, help="Of a language model: below 1 safer, above wilder.")] = 0.75,
 ) -> None:
-    """Predict files with an export; of tables the rows of CSV files, of ratings their pairs of user and item."""
+    """Predict files with an export.
+
+    Of tables the rows of CSV files, of ratings their pairs of user and item, of texts rows, lines of a file, or the
+    .txt files of a folder; a language model writes on from each line.
+    """
     from flambeau.cli.predict import run_predict
 
-    run_predict(export, files, csv, top, sep)
+    run_predict(export, files, csv, top, sep, n_words, temperature)
 
 
 @app.command()
 @told_plainly
 def evaluate(
     export: Annotated[Path, typer.Argument(help="A file written by learn.export or by flambeau train.")],
-    folder: Annotated[Path, typer.Argument(help="Labelled pictures: one folder a class.")],
-    out: Annotated[Path | None, typer.Option(help="Write a confusion matrix and the top losses here.")] = None,
+    folder: Annotated[Path, typer.Argument(help="One folder a class of pictures or texts, or a table of texts.")],
+    out: Annotated[Path | None, typer.Option(help="Of pictures: write confusion matrix and top losses here.")] = None,
+    sep: Annotated[str | None, typer.Option(help="What separates the columns of a table [by the file's name].")] = None,
 ) -> None:
-    """Measure an export on labelled pictures it has not seen."""
+    """Measure an export on labelled pictures or texts it has not seen."""
     from flambeau.cli.evaluate import run_evaluate
 
-    run_evaluate(export, folder, out)
+    run_evaluate(export, folder, out, sep)
 
 
 @app.command()

@@ -14,10 +14,19 @@ from flambeau.foundation.errors import ArgumentError, FlambeauError
 SOME_FAILED = 1
 
 
-def run_predict(export: Path, files: list[Path], csv: Path | None, top: int, sep: str = ",") -> None:
+def run_predict(
+    export: Path,
+    files: list[Path],
+    csv: Path | None,
+    top: int,
+    sep: str | None = None,
+    n_words: int = 50,
+    temperature: float = 0.75,
+) -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
     from flambeau.cli.outputs import require_file_to_write
     from flambeau.cli.predict_table import is_of_tables, run_predict_table
+    from flambeau.cli.predict_text import is_of_texts, run_predict_text, run_write_on
     from flambeau.data.getters import get_image_files
     from flambeau.foundation.paths import atomic_write
     from flambeau.train.predictor import Predictor
@@ -32,9 +41,13 @@ def run_predict(export: Path, files: list[Path], csv: Path | None, top: int, sep
 
         if len(files) > 1:
             raise ArgumentError("An export of ratings answers one CSV file of users and items at a time.")
-        return run_predict_ratings(export, files[0], csv, sep)
+        return run_predict_ratings(export, files[0], csv, sep or ",")
     if is_of_tables(predictor):
-        return run_predict_table(predictor, files, csv, sep)
+        return run_predict_table(predictor, files, csv, sep or ",")
+    if is_of_texts(predictor.header):
+        if predictor.header.get("learner") == "language_model":
+            return run_write_on(export, files, n_words, temperature)
+        return run_predict_text(predictor, files, csv, top, sep)
     wanted: list[Path] = []
     for file in files:
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]

@@ -370,6 +370,17 @@ def _load(encoder: AWD_LSTM, weights: dict[str, Tensor], source: str) -> None:
     encoder.load_state_dict(weights, strict=False)
 
 
+def encoder_sizes(path: str | AnyPath) -> dict[str, int]:
+    """Return the settings (emb_sz, n_hid, n_layers) of the encoder in a language model's file of weights.
+
+    Raises:
+        ExportError: the file holds something else.
+    """
+    weights = read_weights(path)
+    _require_embedding(weights, str(path))
+    return _sizes(_under(weights, "0."))
+
+
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
     """Return the settings of an encoder that its weights tell."""
     layers = {int(found[1]): value.shape[1] for name, value in weights.items() if (found := LAYER.fullmatch(name))}

@@ -1,0 +1,73 @@
+"""`flambeau evaluate` on texts: after reading it you know how an export is measured on labelled rows or files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.numbers import number_words
+
+
+def is_of_texts(learn: Any) -> bool:
+    """Whether a loaded learner answers texts."""
+    dataset = getattr(getattr(getattr(learn, "dls", None), "valid", None), "dataset", None)
+    return type(dataset).__module__.startswith("flambeau.text.")
+
+
+def run_evaluate_text(learn: Any, data: Path, sep: str | None) -> None:
+    """Print the metrics of an export on texts it has not seen; of one class a text accuracy and the report by class.
+
+    Raises:
+        ArgumentError: the export has no labels. TableError: a column is missing. LabelError: a class is unknown.
+    """
+    from flambeau.data.kinds import Category
+    from flambeau.interpret.interpretation import ClassificationInterpretation
+    from flambeau.text.dataset import SelfTaughtDatasets
+
+    if isinstance(learn.dls.valid.dataset, SelfTaughtDatasets):
+        raise ArgumentError("flambeau evaluate measures answers to labelled texts; this export is a language model.")
+    items = _items_of_folder(learn, data) if data.is_dir() else _items_of_table(learn, data, sep)
+    loader = learn.dls.test_dl(items, with_labels=True)
+    if isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
+        interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
+        counts = interpretation.confusion_matrix()
+        print(interpretation.classification_report())
+        print(f"\nAccuracy on {len(items)} texts: {counts.trace() / counts.sum():.2%}")
+        for actual, predicted, n in interpretation.most_confused(min_val=2)[:5]:
+            print(f"  {n} times {actual} was taken for {predicted}")
+        return
+    with learn.no_bar():
+        loss, *values = learn.validate(dl=loader)
+    print(f"Loss on {len(items)} texts: {number_words(loss)}")
+    for metric, value in zip(learn.metrics, values, strict=True):
+        print(f"{metric.name}: {number_words(value)}")
+
+
+def _items_of_folder(learn: Any, folder: Path) -> list[tuple[Path, Any]]:
+    from flambeau.cli.evaluate import require_class_folders
+    from flambeau.data.getters import get_text_files
+    from flambeau.data.labels import parent_label
+
+    classes = {str(name): name for name in getattr(learn.dls.kinds[learn.dls.n_inp], "vocab", ())}
+    files = list(get_text_files(folder))
+    require_class_folders(files, classes, "texts")
+    return [(file, classes[parent_label(file)]) for file in files]
+
+
+def _items_of_table(learn: Any, file: Path, sep: str | None) -> Any:
+    from flambeau.cli.train_text import read_text_table
+    from flambeau.data.tables import require_columns
+
+    frame = read_text_table(file, sep)
+    readers = [getattr(pipeline[0], "code", None) for pipeline in learn.dls.valid.dataset.pipelines]
+    names = [name for reader in readers for name in getattr(reader, "cols", ())]
+    if len(readers) > 1 and not getattr(readers[-1], "cols", ()):
+        raise ArgumentError(f"The export was trained on a folder of texts, and is measured on one; {file} is a file.")
+    require_columns(names, list(frame.columns), str(file))
+    whole = frame.dropna(subset=names).reset_index(drop=True)
+    if len(whole) < len(frame):
+        print(f"{len(frame) - len(whole)} of {len(frame)} rows lack a text or a label and are left out.")
+    if not len(whole):
+        raise EmptyError(f"{file} has no row with a text and a label.")
+    return whole

@@ -1,0 +1,94 @@
+"""`flambeau predict` with exports of texts: rows, lines and documents in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from review_files import reviews, said_by, tiny_transformer
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute small networks on one core: sharing them out costs more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which a transformer was trained into out/, and a language model into lm/."""
+    root = tmp_path_factory.mktemp("predict")
+    frame = reviews(120)
+    frame.rename(columns={"text": "review"}).to_csv(root / "reviews.csv", index=False)
+    (root / "texts.txt").write_text("\n".join(frame["text"]))
+    model = tiny_transformer(root / "bert")
+    result = said_by("train", "text", root / "reviews.csv", "--model", model, "--out", root / "out",
+                     "--epochs", 6, "--bs", 8, "--lr", 5e-3)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    tiny = ("--emb-sz", 8, "--n-hid", 12, "--layers", 1, "--bs", 4, "--seq-len", 8, "--valid-pct", 0.2)
+    result = said_by("pretrain", root / "texts.txt", "--out", root / "lm", *tiny)
+    assert result.exit_code == 0, result.output
+    return root
+
+
+def test_rows_are_answered_beside_their_cells(root: Path) -> None:
+    new = pd.DataFrame({"id": [1, 2, 3], "review": ["awful the film was", None, "great the film was"]})
+    new.to_csv(root / "new.csv", index=False)
+    result = said_by("predict", root / "out" / "export.safetensors", root / "new.csv", "--csv", root / "answers.csv")
+    assert result.exit_code == 0, result.output
+    assert "1 of 3 rows of " in result.output
+    answers = pd.read_csv(root / "answers.csv")
+    assert answers.columns.tolist() == ["id", "review", "predicted", "probability of neg", "probability of pos"]
+    assert answers["predicted"].fillna("").tolist() == ["neg", "", "pos"]
+    assert "awful the film was" in said_by("predict", root / "out" / "export.safetensors", root / "new.csv").output
+
+
+def test_lines_and_documents_are_answered(root: Path) -> None:
+    (root / "lines.txt").write_text("awful the film was\n\ngreat the film was\n")
+    result = said_by("predict", root / "out" / "export.safetensors", root / "lines.txt", "--top", 1)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "1 of 3 lines of " in lines[0]
+    assert [line.split()[0] for line in lines[1:]] == ["lines.txt:1", "lines.txt:3"]
+    assert [line.split()[-2] for line in lines[1:]] == ["neg", "pos"]
+    (root / "documents").mkdir()
+    (root / "documents" / "a.txt").write_text("lovely the\nfilm was")
+    result = said_by("predict", root / "out" / "export.safetensors", root / "documents", "--csv", root / "a.csv")
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(root / "a.csv")["predicted"].tolist() == ["pos"]
+
+
+def test_a_language_model_writes_on(root: Path) -> None:
+    (root / "begin.txt").write_text("the film was\na story\n")
+    arguments = ("predict", root / "lm" / "export.safetensors", root / "begin.txt", "--n-words", 30)
+    result = said_by(*arguments)
+    assert result.exit_code == 0, result.output
+    lines = [line.lower() for line in result.output.splitlines()]
+    starts = ("the film was ", "a story ")  # and more
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True)), lines
+    assert min(map(len, map(str.split, lines))) > 5
+    result = said_by("evaluate", root / "lm" / "export.safetensors", root / "begin.txt")
+    assert (result.exit_code, "is a language model" in result.output) == (2, True)
+
+
+def test_what_cannot_be_read_is_told(root: Path) -> None:
+    export = root / "out" / "export.safetensors"
+    pd.DataFrame({"reviews": ["great"]}).to_csv(root / "odd.csv", index=False)
+    (root / "latin.txt").write_bytes("na\u00efve\n".encode("latin-1"))
+    (root / "empty.txt").write_text("\n\n")
+    for name, told in (
+        ("odd.csv", "lacks the column 'review' (is it 'reviews'?)"),
+        ("latin.txt", "is no UTF-8: byte 2 (line 1) is 0xef"),
+        ("empty.txt", "There is no text in "),
+        ("none.txt", "There is no file "),
+    ):
+        result = said_by("predict", export, root / name)
+        assert (result.exit_code, told in result.output) == (2, True), result.output

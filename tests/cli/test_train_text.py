@@ -1,0 +1,127 @@
+"""`flambeau train text`, and `evaluate` of what it wrote: labelled texts in, an export and a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from review_files import reviews, said_by, tiny_transformer
+from typer.testing import Result
+
+from flambeau.train.load_learner import load_learner
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute small networks on one core: sharing them out costs more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a transformer, a language model and tables of reviews."""
+    root = tmp_path_factory.mktemp("text")
+    tiny_transformer(root / "bert")
+    frame = reviews(120)
+    frame.to_csv(root / "reviews.csv", index=False)
+    frame.to_csv(root / "reviews.tsv.gz", index=False, sep="\t")
+    (root / "texts.txt").write_text("\n".join(frame["text"]))
+    tiny = ("--emb-sz", 8, "--n-hid", 12, "--layers", 1, "--bs", 4, "--seq-len", 8, "--valid-pct", 0.2)
+    result = said_by("pretrain", root / "texts.txt", "--out", root / "lm", *tiny)
+    assert result.exit_code == 0, result.output
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path) -> Result:
+    """Return what training a transformer on reviews.csv into out/ said."""
+    return said_by("train", "text", root / "reviews.csv", "--model", root / "bert", "--out", root / "out",
+                   "--epochs", 6, "--bs", 8, "--lr", 5e-3)  # fmt: skip
+
+
+def test_a_transformer_is_trained_and_reported(root: Path, trained: Result) -> None:
+    assert trained.exit_code == 0, trained.output
+    assert "Texts: text. Labels: label." in trained.output
+    assert "accuracy on the validation set: " in trained.output
+    assert {path.name for path in (root / "out").iterdir()} >= {"export.safetensors", "report.html", "history.csv"}
+    assert pd.read_csv(root / "out" / "history.csv")["accuracy"].iloc[-1] > 0.9
+
+
+def test_an_export_is_measured_on_a_table(root: Path, trained: Result) -> None:
+    reviews(40, seed=5).to_csv(root / "new.csv", index=False)
+    result = said_by("evaluate", root / "out" / "export.safetensors", root / "new.csv")
+    assert result.exit_code == 0, result.output
+    assert "Accuracy on 40 texts: " in result.output
+    result = said_by("evaluate", root / "out" / "export.safetensors", root / "texts.txt")
+    assert result.exit_code == 2
+
+
+def test_a_classifier_stands_on_a_language_model(root: Path) -> None:
+    result = said_by("train", "text", root / "reviews.tsv.gz", "--model", "ulmfit", "--language-model", root / "lm",
+                     "--out", root / "ulmfit", "--bs", 8, "--epochs", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "were in the pretrained vocabulary" in result.output
+    assert "accuracy on the validation set: " in result.output
+    assert len(pd.read_csv(root / "ulmfit" / "history.csv")) == 4
+    assert load_learner(root / "ulmfit" / "export.safetensors").predict("great lovely")[0] in ("pos", "neg")
+
+
+def test_a_folder_with_halves_is_trained_without_a_further_language_model(root: Path) -> None:
+    for place, (text, label) in enumerate(reviews(48).itertuples(index=False)):
+        folder = root / "files" / ("val" if place % 8 > 5 else "train") / label
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.txt").write_text(text)
+    result = said_by("train", "text", root / "files", "--model", "ulmfit", "--language-model", root / "lm",
+                     "--lm-epochs", 0, "--out", root / "of_files", "--bs", 8, "--epochs", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "A language model of the texts" not in result.output
+    result = said_by("evaluate", root / "of_files" / "export.safetensors", root / "files" / "val")
+    assert "Accuracy on 12 texts: " in result.output, result.output
+    (root / "files" / "val" / "neg").rename(root / "files" / "val" / "bad")
+    result = said_by("evaluate", root / "of_files" / "export.safetensors", root / "files" / "val")
+    assert (result.exit_code, "no classes of the export: 'bad' (6 texts" in result.output) == (2, True)
+
+
+def test_pairs_groups_numbers_and_many_labels_are_trained(root: Path) -> None:
+    frame = reviews(40)
+    frame["other"] = frame["text"].iloc[::-1].tolist()
+    frame["stars"] = [1.5 if label == "neg" else 4.5 for label in frame["label"]]
+    frame["tags"] = ["old;bad" if label == "neg" else "good" for label in frame["label"]]
+    frame["author"] = [place // 4 for place in range(40)]
+    frame.loc[3, "text"] = None
+    frame.to_csv(root / "wide.csv", index=False)
+    shared = ("train", "text", root / "wide.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1, "--text", "text")
+    result = said_by(*shared, "--text", "other", "--label", "stars", "--group", "author", "--out", root / "stars")
+    assert result.exit_code == 0, result.output
+    assert "1 of 40 rows lack a text or a label and are left out." in result.output
+    assert "mae on the validation set: " in result.output
+    assert "mae: " in said_by("evaluate", root / "stars" / "export.safetensors", root / "wide.csv").output
+    result = said_by(*shared, "--label", "tags", "--label-delim", ";", "--out", root / "tags")
+    assert result.exit_code == 0, result.output
+    assert list(load_learner(root / "tags" / "export.safetensors").dls.vocab) == ["bad", "good", "old"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("reviews.csv", "--label", "lable"), "lacks the column 'lable' (is it 'label'?)"),
+        (("reviews.csv", "--lm-epochs", "2"), "belong to --model ulmfit"),
+        (("reviews.csv", "--group", "label", "--valid-col", "label"), "give one of them"),
+        (("none.csv",), "but there is no "),
+        ((".", "--label", "label"), "--label belong to tables"),
+        (("reviews.csv", "--model", "ulmfit", "--language-model", "out"), "has no language_model.safetensors"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_paragraph(root: Path, arguments: tuple[str, ...], told: str) -> None:
+    given = [root / part if part in ("reviews.csv", "none.csv", ".", "out") else part for part in arguments]
+    result = said_by("train", "text", *given)
+    assert result.exit_code == 2
+    assert told in result.output
