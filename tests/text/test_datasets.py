@@ -65,7 +65,7 @@ def test_a_table_shows_as_words():
     shown = small().show_batch(max_n=3)
     assert len(shown) == 3
     assert shown.iloc[0, 0].startswith("xxbos")
-    assert set(shown[1]) <= {"neg", "pos"}
+    assert set(shown["label"]) <= {"neg", "pos"}
 
 
 def test_text_files_become_loaders(tmp_path):

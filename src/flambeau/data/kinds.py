@@ -42,9 +42,16 @@ class Kind(ABC):
     told_by_column: ClassVar[bool] = False
     """Whether an export leaves out what is large (a vocabulary), because the column's transforms tell it again."""
 
+    column_name: ClassVar[str | None] = None
+    """What a table of samples calls a column of documents; None for kinds whose column has no name of its own."""
+
     @abstractmethod
     def text(self, value: Any) -> str:
         """Return `value` as words for a title or a table cell."""
+
+    def whole_text(self, value: Any) -> str:
+        """Return `value` as words, however many they are."""
+        return self.text(value)
 
     def decoded(self, value: Any) -> Any:
         """Return `value` as a person would write it (a label instead of its index)."""
@@ -232,6 +239,7 @@ class Tokens(Kind):
     joiner: str = " "
     ragged: ClassVar[bool] = True
     told_by_column: ClassVar[bool] = True
+    column_name: ClassVar[str | None] = "text"
 
     def decoded(self, value: Any) -> Any:
         """Return the document's words, joined; where the vocabulary is unknown, its numbers."""
@@ -243,7 +251,10 @@ class Tokens(Kind):
         return joined_tokens((self.vocab[number] for number in ids if 0 <= number < len(self.vocab)), self.joiner)
 
     def text(self, value: Any) -> str:
-        return in_short(str(self.decoded(value)))
+        return in_short(self.whole_text(value))
+
+    def whole_text(self, value: Any) -> str:
+        return str(self.decoded(value))
 
     def settings(self) -> dict[str, Any]:
         return {"pad_id": self.pad_id, "backwards": self.backwards, "joiner": self.joiner}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau.data.kinds import Kind, Plain
+from flambeau.data.kinds import Kind, Plain, in_short
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError
 
@@ -62,14 +62,18 @@ def show_samples(
     nrows: int | None = None,
     ncols: int | None = None,
     figsize: tuple[float, float] | None = None,
+    trunc_at: int | None = None,
     **options: Any,
 ) -> Drawing | pd.DataFrame:
-    """Draw samples in a grid, or give them as a table when no column is a picture."""
+    """Draw samples in a grid, or give them as a table when no column is a picture.
+
+    `trunc_at` is how many letters a table shows of each document; None: 300.
+    """
     if nrows and ncols:
         max_n = nrows * ncols
     samples = list(samples)[:max_n]
     if not any(kind.draws for kind in kinds):
-        return as_table(samples, kinds)
+        return as_table(samples, kinds, trunc_at=trunc_at)
     n_wide = pictures_side_by_side(kinds)
     axes = grid(len(samples), nrows, ncols, figsize, n_wide)
     for place, sample in enumerate(samples):
@@ -104,20 +108,22 @@ def show_results(
     ncols: int | None = None,
     figsize: tuple[float, float] | None = None,
     titles: str = "actual / predicted",
+    trunc_at: int | None = None,
 ) -> Drawing | pd.DataFrame:
-    """Draw inputs with what they are and what was predicted, wrong ones in red.
+    """Draw inputs with what they are and what was predicted, wrong ones in red; without a picture they are a table.
 
-    Targets that are drawn (masks, points, pictures) stand left, their predictions right.
+    Targets that are drawn (masks, points, pictures) stand left, their predictions right. `trunc_at` is how many letters
+    a table shows of each document; None: 300.
     """
     if nrows and ncols:
         inputs = inputs[: nrows * ncols]
     n = len(inputs)
     targets, predictions, notes = targets[:n], predictions[:n], notes[:n] if notes is not None else [""] * n
     if not any(kind.draws for kind in input_kinds):
-        names = [f"input {i + 1}" for i in range(len(input_kinds))]
+        names = [kind.column_name or f"input {i + 1}" for i, kind in enumerate(input_kinds)]
         names += [f"{role}" for role in ("actual", "predicted") for _ in target_kinds]
         samples = [(*x, *y, *p) for x, y, p in zip(inputs, targets, predictions, strict=True)]
-        table = as_table(samples, [*input_kinds, *target_kinds, *target_kinds], names)
+        table = as_table(samples, [*input_kinds, *target_kinds, *target_kinds], names, trunc_at)
         return table.assign(note=notes) if any(notes) else table
     drawn = any(kind.draws or kind.overlays for kind in target_kinds)
     n_wide = 2 * pictures_side_by_side([*input_kinds, *target_kinds]) if drawn else pictures_side_by_side(input_kinds)
@@ -143,13 +149,21 @@ def show_results(
 
 
 def as_table(
-    samples: Sequence[Sequence[Any]], kinds: Sequence[Kind], names: Sequence[Any] | None = None
+    samples: Sequence[Sequence[Any]],
+    kinds: Sequence[Kind],
+    names: Sequence[Any] | None = None,
+    trunc_at: int | None = None,
 ) -> pd.DataFrame:
-    """Return samples as a data frame of words, a row a sample; a value that is a row of cells fills several columns."""
+    """Return samples as a data frame of words, a row a sample; a value that is a row of cells fills several columns.
+
+    Of each document it holds `trunc_at` letters; None: as many as its kind shows, 300.
+    """
     import pandas as pd
 
+    from flambeau.data.text_table import TextTable
+
     kinds = list(kinds) or [Plain()] * len(samples[0])
-    names = list(range(len(kinds))) if names is None else list(names)
+    names = _column_names(kinds) if names is None else list(names)
     columns: list[Any] = []
     rows = []
     for sample in samples:
@@ -157,6 +171,24 @@ def as_table(
         for value, kind, name in zip(sample, kinds, names, strict=False):
             cells = kind.cells(value)
             columns += [name] if cells is None else list(cells)
-            row += [kind.text(value)] if cells is None else list(cells.values())
+            row += [_cell(kind, value, trunc_at)] if cells is None else list(cells.values())
         rows.append(row)
-    return pd.DataFrame(rows, columns=columns or None)
+    of_documents = any(kind.column_name is not None for kind in kinds)
+    return (TextTable if of_documents else pd.DataFrame)(rows, columns=columns or None)
+
+
+def _cell(kind: Kind, value: Any, trunc_at: int | None) -> str:
+    return kind.text(value) if trunc_at is None else in_short(kind.whole_text(value), trunc_at)
+
+
+def _column_names(kinds: Sequence[Kind]) -> list[Any]:
+    """Return names for the columns of samples: numbers, but of documents what they are, and "label" beside them."""
+    if not any(kind.column_name for kind in kinds):
+        return list(range(len(kinds)))
+    names: list[str] = []
+    for kind in kinds:
+        name = kind.column_name or "label"
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names

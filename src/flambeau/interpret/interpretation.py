@@ -78,7 +78,10 @@ class Interpretation:
         return dataset
 
     def plot_top_losses(self, k: int, largest: bool = True, nrows: int | None = None, **options: Any) -> Any:
-        """Draw the k items with the largest (or smallest) loss: actual / predicted, loss and probability."""
+        """Draw the k items with the largest (or smallest) loss: actual / predicted, loss and probability.
+
+        Documents come as a table; `trunc_at` is how many letters it shows of each.
+        """
         losses, places = self.top_losses(k, largest)[:2]
         notes = []
         for loss, place in zip(losses.tolist(), places.tolist(), strict=True):
@@ -86,7 +89,13 @@ class Interpretation:
             # a picture's title is as narrow as the picture
             words = f"loss {loss:.2f}" if abs(loss) < 1e5 else f"loss {loss:.2e}"
             notes.append(words + (f", sure {float(sure[place]):.0%}" if sure is not None else ""))
-        return self.show_results(places.tolist(), notes=notes, nrows=nrows, **options)
+        drawn = self.show_results(places.tolist(), notes=notes, nrows=nrows, **options)
+        if isinstance(drawn, Drawing) or not any(kind.column_name for kind in self.learn.dls.kinds):
+            return drawn
+        drawn = drawn.drop(columns="note").assign(loss=losses.tolist())
+        if self.measured.probabilities is not None:
+            drawn["probability"] = self.measured.probabilities[places].tolist()
+        return drawn
 
     def outliers(self, by: By | Mapping[str, By] | None = None, most: float = 0.05) -> OutlierReport:
         """Set apart the items whose loss is far from the others', trace where they come from, and measure them alone.

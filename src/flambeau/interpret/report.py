@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 N_TOP_LOSSES = 12
+ANSWERS = ("actual", "predicted", "note", "loss", "probability")
+WIDE = 1400  # pixels: a wider picture is scrolled, not shrunk until its letters are lost
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --paper: #ffffff; --card: #f6f8fa; }
 @media (prefers-color-scheme: dark) {
@@ -43,6 +45,7 @@ p { margin: .4rem 0 1rem; } .soft { color: var(--soft); }
 th, td { text-align: right; padding: .3rem .9rem; border-bottom: 1px solid var(--line);
   white-space: nowrap; } th { color: var(--soft); }
 img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .6rem; }
+img.wide { max-width: none; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem;
   overflow-x: auto; }
 """
@@ -102,7 +105,7 @@ def write_report(
             drawing.close()
             sections.append(_picture_section(caption, report.pictures[name]))
         else:
-            table = drawing.to_html(index=name == "top_losses", border=0)
+            table = _table(drawing, name == "top_losses")
             sections.append(f"<h2>{html.escape(caption)}</h2><div class=scroll>{table}</div>")
     if isinstance(interpretation, ClassificationInterpretation):
         sections.append(f"<h2>Class by class</h2><pre>{html.escape(interpretation.classification_report())}</pre>")
@@ -116,7 +119,7 @@ def write_report(
 
 def _answers_first(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows of a table with their answers in front, where a wide table does not hide them."""
-    answers = [name for name in rows.columns if str(name).split(" ")[0] in ("actual", "predicted", "note")]
+    answers = [name for name in rows.columns if str(name).split(" ")[0] in ANSWERS]
     return rows[[*answers, *(name for name in rows.columns if name not in answers)]]
 
 
@@ -126,9 +129,18 @@ def _interpret(learn: Learner) -> Interpretation:
     return (ClassificationInterpretation if one_class else Interpretation).from_learner(learn)
 
 
+def _table(rows: pd.DataFrame, index: bool) -> str:
+    from flambeau.data.text_table import TextTable
+
+    return rows.as_html(index) if isinstance(rows, TextTable) else str(rows.to_html(index=index, border=0))
+
+
 def _picture_section(caption: str, path: Path) -> str:
-    coded = base64.b64encode(path.read_bytes()).decode()
-    return f"<h2>{html.escape(caption)}</h2><img alt='{html.escape(caption)}' src='data:image/png;base64,{coded}'>"
+    raw = path.read_bytes()
+    coded = base64.b64encode(raw).decode()
+    shape = " class=wide" if int.from_bytes(raw[16:20], "big") > WIDE else ""  # a PNG's width
+    picture = f"<img{shape} alt='{html.escape(caption)}' src='data:image/png;base64,{coded}'>"
+    return f"<h2>{html.escape(caption)}</h2><div class=scroll>{picture}</div>"
 
 
 def _page(title: str, about: str, history: Any, values: dict[str, float], sections: list[str]) -> str:

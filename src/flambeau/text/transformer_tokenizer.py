@@ -42,6 +42,7 @@ class Subwords(Kind):
     tokenizer: TransformerTokenizer | None = None
     ragged: ClassVar[bool] = True
     told_by_column: ClassVar[bool] = True
+    column_name: ClassVar[str | None] = "text"
 
     @property
     def pad_id(self) -> int:
@@ -52,9 +53,12 @@ class Subwords(Kind):
         return value if self.tokenizer is None or isinstance(value, str) else self.tokenizer.decodes(value)
 
     def text(self, value: Any) -> str:
+        return in_short(self.whole_text(value))
+
+    def whole_text(self, value: Any) -> str:
         if self.tokenizer is None:
             return " ".join(str(number) for number in torch.as_tensor(value).reshape(-1).tolist())
-        return in_short(self.decoded(value))
+        return str(self.decoded(value))
 
     def settings(self) -> dict[str, Any]:
         return {}  # an export holds the tokenizer once, as the transform
