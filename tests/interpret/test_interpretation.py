@@ -252,3 +252,23 @@ def test_metrics_and_callbacks_of_the_learner_are_as_before() -> None:
     assert learn.cbs == cbs
 
 
+
+
+@pytest.mark.parametrize("n", [12, 77])
+def test_a_confusion_matrix_of_many_classes_keeps_its_names_apart(n: int) -> None:
+    names = [f"{place:02} a rather long name of a class"[: 12 + place % 20] for place in range(n)]
+    labels = [names[place % n] for place in range(2 * n)]
+    block = DataBlock((TransformBlock(), CategoryBlock(vocab=names)), get_y=lambda at: labels[at],
+                      get_x=lambda at: torch.zeros(2), splitter=IndexSplitter(range(n, 2 * n)))  # fmt: skip
+    learn = Learner(block.dataloaders(list(range(2 * n)), bs=n, device="cpu"), nn.Linear(2, n))
+    drawing = ClassificationInterpretation.from_learner(learn).plot_confusion_matrix()
+    drawing.figure.canvas.draw()
+    ax = drawing.axes[0]
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert [label.get_text() for label in ax.get_yticklabels()] == names
+    heights, step = [box.height for box in boxes], abs(boxes[1].y0 - boxes[0].y0)
+    assert max(heights) < 1.35 * step
+    assert all(label.get_fontsize() > 5 for label in ax.get_yticklabels())
+    assert bool(ax.texts) == (n == 12)
+    assert len(drawing.axes) == (1 if n == 12 else 2)  # colours instead of numbers need a scale
+    drawing.close()

@@ -172,20 +172,38 @@ class ClassificationInterpretation(Interpretation):
         figsize: tuple[float, float] | None = None,
         dpi: int | None = None,
     ) -> Drawing:
-        """Draw the confusion matrix; `normalize` shows shares of each actual class."""
+        """Draw the confusion matrix; `normalize` shows shares of each actual class.
+
+        Of more than 30 classes it shows colours with a scale, and no numbers: `most_confused` lists those.
+        """
         import matplotlib.pyplot as plt
+        from matplotlib.colors import PowerNorm
 
         counts = self.confusion_matrix()
         shown = counts / counts.sum(1, keepdims=True).clip(1) if normalize else counts
         n = len(self.vocab)
-        side = min(max(3.2, 1.8 + 0.5 * n), 14)
-        figure, ax = plt.subplots(figsize=figsize or (side + 0.4, side), dpi=dpi, layout="constrained")
-        ax.imshow(shown, cmap=cmap, interpolation="nearest")
         names = self.vocab
-        ax.set_xticks(range(n), names, rotation=90 if max(map(len, names)) > 3 else 0)
-        ax.set_yticks(range(n), names)
+        longest, many = max(map(len, names)), n > FEW_CLASSES
+        beside = 0.06 * longest if many else 0  # inches that the names take
+        side = min(max(3.2, 1.8 + 0.5 * n), 14 + beside)
+        size = figsize or (side + (1.2 if many else 0.4), side)
+        figure, ax = plt.subplots(figsize=size, dpi=dpi, layout="constrained")
+        # by the root, so that a single mistake among many hits is seen
+        scale = PowerNorm(0.5, vmin=0) if many else None
+        drawn = ax.imshow(shown, cmap=cmap, interpolation="nearest", norm=scale)
+        letters: dict[str, Any] = (
+            {"fontsize": min(9.0, max(2.0, 0.72 * 72 * (min(size) - 1.2 - beside) / n))} if many else {}
+        )
+        ax.set_xticks(range(n), names, rotation=90 if longest > 3 else 0, **letters)
+        ax.set_yticks(range(n), names, **letters)
         ax.set(title=title, xlabel="predicted", ylabel="actual")
-        if plot_txt and n <= FEW_CLASSES:
+        if many:
+            ax.set_xticks([place + 0.5 for place in range(n - 1)], minor=True)
+            ax.set_yticks([place + 0.5 for place in range(n - 1)], minor=True)
+            ax.grid(which="minor", color="#dfe3e8", linewidth=0.5)
+            ax.tick_params(which="minor", length=0)
+            figure.colorbar(drawn, ax=ax, shrink=0.5, label="share" if normalize else "items")
+        elif plot_txt:
             for row in range(n):
                 for column in range(n):
                     if not counts[row, column]:
