@@ -157,6 +157,8 @@ from flambeau.nn.sklearn_metrics import (
     skm_to_fastai,
 )
 from flambeau.nn.summary import module_summary
+from flambeau.text.attention import AttentionMap, attention
+from flambeau.text.attribution import Attribution, attribute
 from flambeau.text.awd_lstm import (
     AWD_LSTM,
     EmbeddingDropout,
@@ -198,6 +200,7 @@ from flambeau.text.rules import (
 )
 from flambeau.text.special_tokens import BOS, EOS, FLD, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK
 from flambeau.text.subword import SubwordTokenizer
+from flambeau.text.token_store import TokenStore
 from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
 from flambeau.text.tokenizer import Tokenizer
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
@@ -278,12 +281,12 @@ __all__ = [
     "fix_html", "lowercase", "replace_all_caps", "replace_maj", "replace_rep", "replace_wrep", "rm_useless_spaces",
     "spec_add_spaces", "BOS", "EOS", "FLD", "PAD", "TK_MAJ", "TK_REP", "TK_UP", "TK_WREP", "UNK", "SubwordTokenizer",
     "Tokenizer", "WordTokenizer", "TransformerLearner", "transformer_learner", "TokenTagsBlock", "tag_words",
-    "token_accuracy", "MaskTokens", "TransformerTokenizer", "Callback", "CancelBackwardException",
-    "CancelBatchException", "CancelEpochException", "CancelFitException", "CancelStepException",
-    "CancelTrainException", "CancelValidException", "ActivationStats", "ModelAverage", "AutoBatchSize",
-    "GradientAccumulation", "GradientClip", "CSVLogger", "TensorBoardCallback", "Track", "minimum", "slide", "steep",
-    "valley", "MixUp", "MixedPrecision", "PruningCallback", "Recorder", "ParamScheduler", "TerminateOnNaNCallback",
-    "EarlyStoppingCallback", "ReduceLROnPlateau", "SaveModelCallback", "TrackerCallback", "CrossValidation", "Fold",
-    "cross_validate", "Ensemble", "bag", "Learner", "load_learner", "Prediction", "Predictor", "tune", "TuneResult",
-    "pd", "plt",
+    "token_accuracy", "MaskTokens", "TransformerTokenizer", "Attribution", "attribute", "AttentionMap", "attention",
+    "TokenStore", "Callback", "CancelBackwardException", "CancelBatchException", "CancelEpochException",
+    "CancelFitException", "CancelStepException", "CancelTrainException", "CancelValidException", "ActivationStats",
+    "ModelAverage", "AutoBatchSize", "GradientAccumulation", "GradientClip", "CSVLogger", "TensorBoardCallback",
+    "Track", "minimum", "slide", "steep", "valley", "MixUp", "MixedPrecision", "PruningCallback", "Recorder",
+    "ParamScheduler", "TerminateOnNaNCallback", "EarlyStoppingCallback", "ReduceLROnPlateau", "SaveModelCallback",
+    "TrackerCallback", "CrossValidation", "Fold", "cross_validate", "Ensemble", "bag", "Learner", "load_learner",
+    "Prediction", "Predictor", "tune", "TuneResult", "pd", "plt",
 ]  # fmt: skip
