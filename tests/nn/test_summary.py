@@ -48,6 +48,13 @@ def test_parameters_of_a_model_itself_are_counted_once() -> None:
     assert table.n_params == 13
 
 
+def test_a_layer_that_stands_in_two_places_is_one_row() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    model.again = nn.ModuleList([model[0]])
+    model.forward = lambda x: model[1](model[0](x))  # type: ignore[method-assign]
+    assert [row.layer for row in module_summary(model, torch.zeros(1, 2)).rows] == ["Linear", "ReLU"]
+
+
 def test_a_layer_with_a_computed_weight_is_one_row() -> None:
     table = module_summary(ConvLayer(1, 2, norm_type=NormType.Spectral, act_cls=None), torch.zeros(1, 1, 4, 4))
     assert [(row.shape, row.n_params) for row in table.rows] == [("1 x 2 x 4 x 4", 20)]

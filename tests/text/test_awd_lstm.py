@@ -154,6 +154,14 @@ def test_a_state_of_half_precision_goes_on_in_full() -> None:
     assert encoder(word_ids(2, 3)).dtype == torch.float32
 
 
+def test_under_16_bits_the_cpu_computes_in_full_precision() -> None:
+    encoder, x = small_encoder().eval(), word_ids(2, 3)
+    plain = encoder(x)
+    encoder.reset()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder(x), plain)
+
+
 def test_vectors_may_stand_for_ids() -> None:
     encoder = small_encoder().eval()
     x = word_ids(2, 3)

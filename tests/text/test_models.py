@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flambeau.data.block import CategoryBlock, DataBlock, TransformBlock
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.splitters import IndexSplitter
-from flambeau.foundation.errors import ArgumentError, ShapeError
+from flambeau.foundation.errors import ArgumentError, ExportError, ShapeError
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.text.awd_lstm import AWD_LSTM, RNNDropout
 from flambeau.text.models import (
@@ -215,6 +215,40 @@ def test_an_export_of_a_classifier_predicts_a_document(tmp_path: Path) -> None:
     again = load_learner(learn.export("text.safetensors"), transforms={"tensor": torch.tensor})
     item = [5, 40, 3]
     assert torch.equal(again.predict(item)[2], learn.predict(item)[2])
+
+
+def test_a_learner_in_16_bits_trains_on_the_cpu() -> None:
+    learn = language_learner().to_fp16()
+    with learn.no_logging():
+        learn.fit(1, 0.01)
+    assert learn.validate()[0] < 3.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vocab_sz": 10**9},
+        {"n_class": 10**9},
+        {"config": {**SMALL, "n_hid": 10**7}},
+        {"config": {**SMALL, "n_layers": 10**7}},
+        {"config": {**SMALL, "weight_p": "much"}},
+        {"lin_ftrs": [2] * 5000},
+        {"seq_len": 0},
+        {"pad_idx": None, "config": 3},
+        {"surprise": 1},
+    ],
+)
+def test_settings_beyond_reason_build_nothing(changes: dict[str, Any]) -> None:
+    model = small_classifier()
+    recipe = {"settings": {**model.settings, **changes}}
+    with pytest.raises(ExportError):
+        rebuild_model(recipe, None, model.state_dict())
+
+
+def test_a_window_longer_than_any_layer_is_wide_is_no_harm() -> None:
+    model = small_classifier(seq_len=5000, max_len=10**6)
+    again = rebuild_model(describe_model(model), None, model.state_dict())
+    assert again[0].max_len == 10**6
 
 
 def test_a_changed_model_is_not_described_by_its_settings() -> None:

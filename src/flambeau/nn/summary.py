@@ -92,7 +92,8 @@ def module_summary(model: nn.Module, *inputs: Any, notes: tuple[str, ...] = ()) 
     """Run `inputs` through `model` once, in evaluation mode, and tabulate the layers in the order in which they ran."""
     rows: list[LayerRow] = []
     owned: set[int] = set()
-    leaves = [layer for layer in flatten_model(model) if type(layer) is not nn.Sequential]
+    # a layer that stands in two places is one
+    leaves = [layer for layer in dict.fromkeys(flatten_model(model)) if type(layer) is not nn.Sequential]
     whole = {id(layer) for layer in leaves}
     inside = {id(part) for layer in leaves for part in layer.modules()}
     partly = [layer for layer in model.modules() if id(layer) not in inside and any(True for _ in _own(layer))]

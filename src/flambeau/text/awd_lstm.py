@@ -169,6 +169,13 @@ class AWD_LSTM(nn.Module):
 
     def forward(self, inp: Tensor, from_embeds: bool = False) -> Tensor:
         """Return the features of word ids, or with `from_embeds` of vectors `(b, t, emb_sz)` in their place."""
+        if inp.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # on CPUs without AVX-512 torch has no LSTM of 16 bits, and raises
+            with torch.autocast("cpu", enabled=False):
+                return self._features(inp, from_embeds)
+        return self._features(inp, from_embeds)
+
+    def _features(self, inp: Tensor, from_embeds: bool) -> Tensor:
         output = self.input_dp(inp if from_embeds else self.encoder_dp(inp))
         before = self._state_for(output)
         after: list[State] = []
