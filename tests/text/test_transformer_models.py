@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from test_transformer_tokenizer import read
-from tiny_transformers import POSITIONS, SENTENCES, batch_of, config_of, tiny_folder, transformers
+from tiny_transformers import POSITIONS, SENTENCES, SIZES, batch_of, config_of, tiny_folder, transformers
 from torch import Tensor
 
 from flambeau.foundation.errors import ArgumentError, ExportError, ShapeError, UnknownNameError
@@ -189,6 +189,27 @@ def test_layer_groups_hold_each_parameter_once_from_input_to_head(kind: str) -> 
     assert all(re.search("classifier|pooler|score|norm|ln_f", names[id(parameter)]) for parameter in groups[-1])
 
 
+def test_a_head_that_stands_before_the_body_is_still_the_last_group() -> None:
+    config = transformers.XLMRobertaConfig(**SIZES, vocab_size=60)
+    net = transformers.AutoModelForSequenceClassification.from_config(config)
+    assert next(iter(net.named_parameters()))[0].startswith("classifier")
+    groups = transformer_splitter(net)
+    assert groups[0][0] is net.get_input_embeddings().weight
+    assert {id(parameter) for parameter in net.classifier.parameters()} == {id(p) for p in groups[-1]}
+
+
+def test_the_layers_of_a_decoder_after_an_encoder_are_no_head() -> None:
+    config = transformers.BartConfig(
+        vocab_size=60, d_model=16, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+        encoder_attention_heads=2, decoder_attention_heads=2,
+    )  # fmt: skip
+    net = transformers.AutoModelForSequenceClassification.from_config(config)
+    groups = transformer_splitter(net)
+    last = {id(parameter) for parameter in groups[-1]}
+    assert {id(parameter) for parameter in net.classification_head.parameters()} <= last
+    assert not {id(parameter) for parameter in net.model.decoder.layers.parameters()} & last
+
+
 def test_many_layers_are_four_groups() -> None:
     config = transformers.BertConfig(
         vocab_size=9, hidden_size=8, num_hidden_layers=7, num_attention_heads=1, intermediate_size=8
@@ -214,6 +235,21 @@ def test_unknown_tasks_and_ways_are_told() -> None:
         made(task="masked_lm", long="truncate")
     with pytest.raises(ArgumentError, match="no masked_lm head"):
         made("gpt2", task="masked_lm")
+
+
+def test_a_model_that_sees_the_next_words_does_not_learn_to_write_them() -> None:
+    with pytest.raises(ArgumentError, match=r"sees the words that come next.*task='masked_lm'"):
+        made("bert", "causal_lm")
+
+
+def test_an_architecture_whose_answers_depend_on_padding_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    made("fnet")
+    assert "padding changes this architecture's answers" in capsys.readouterr().out
+
+
+def test_an_architecture_that_cannot_answer_is_told_before_any_training() -> None:
+    with pytest.raises(ArgumentError, match=r"cannot do classification here .*Choose a model"):
+        made("t5")
 
 
 def test_a_folder_without_weights_or_with_others_is_told(tmp_path: Path) -> None:
@@ -310,6 +346,13 @@ def test_numbers_beyond_reason_are_refused_before_anything_is_built() -> None:
     settings["positions"]["rotary"] = {"max_position_embeddings": 5}
     with pytest.raises(ExportError, match="is no position of a bert"):
         rebuild_model({"settings": settings}, None, weights_of(model))
+
+
+def test_a_network_of_more_layers_than_any_is_refused() -> None:
+    model = made()
+    weights = {**weights_of(model), "wide": torch.zeros(1, 40_000)}
+    with pytest.raises(ExportError, match="more layers than any"):
+        rebuild_model({"settings": hostile(num_hidden_layers=40_000)}, None, weights)
 
 
 def test_a_rotary_model_may_reach_far_but_not_beyond_reason() -> None:

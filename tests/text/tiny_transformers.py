@@ -43,7 +43,9 @@ def tiny_folder(kind: str) -> Path:
         vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **_sizes(kind)
     )
     torch.manual_seed(3)
-    auto = transformers.AutoModelForCausalLM if kind in ("gpt2", "llama") else transformers.AutoModelForMaskedLM
+    auto = transformers.AutoModelForMaskedLM
+    if kind in ("gpt2", "llama", "t5"):
+        auto = transformers.AutoModelForSeq2SeqLM if kind == "t5" else transformers.AutoModelForCausalLM
     auto.from_config(config).save_pretrained(folder)
     return folder
 
@@ -53,6 +55,8 @@ def _sizes(kind: str) -> dict[str, Any]:
         return {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS, "bos_token_id": 0, "eos_token_id": 0}
     if kind == "distilbert":
         return {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": POSITIONS}
+    if kind == "t5":
+        return {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
     reach = POSITIONS + 2 if kind == "roberta" else 200_000 if kind == "llama" else POSITIONS
     types = {"roberta": {"type_vocab_size": 1}, "bert": {"type_vocab_size": 2}}
     return {**SIZES, "max_position_embeddings": reach, **types.get(kind, {})}

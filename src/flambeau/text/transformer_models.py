@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
+from flambeau.nn.hooks import evaluating
 from flambeau.text.transformer_files import (
     WEIGHT_FILES,
     find_transformer,
@@ -30,6 +31,7 @@ from flambeau.text.transformer_files import (
 )
 from flambeau.text.transformer_recipe import (
     MAX_POSITIONS,
+    FewCalls,
     attention_of,
     auto_class,
     make_net,
@@ -129,7 +131,7 @@ class TransformerModel(nn.Module):
 
     def _run(self, x: Tensor, types: Tensor | None) -> Tensor:
         if self.task == "causal_lm":  # what comes later, padding too, is hidden from every token anyway
-            return self.net(input_ids=x).logits
+            return self.net(input_ids=x, attention_mask=torch.ones_like(x)).logits
         options = {} if types is None else {"token_type_ids": types}
         return self.net(input_ids=x, attention_mask=self.real(x), **options).logits
 
@@ -293,11 +295,13 @@ def create_transformer(
     _tell_new(net, report, name)
     _fit_vocabulary(net, tokenizer, name)
     described["vocab_size"] = int(net.get_input_embeddings().num_embeddings)
-    return TransformerModel(
+    model = TransformerModel(
         net, task, n_out, described, rotary, pad_id=tokenizer.pad_id, pad_is_real=not tokenizer.has_pad,
         edges=tokenizer.edges, separator=tokenizer.ids["sep"] if pairs else None,
         window=_window(net, tokenizer, window), long=long,
     )  # fmt: skip
+    _try(model, tokenizer, name)
+    return model
 
 
 def build_transformer(settings: Mapping[str, Any]) -> TransformerModel:
@@ -312,8 +316,10 @@ def build_transformer(settings: Mapping[str, Any]) -> TransformerModel:
         raise ArgumentError(f"A transformer of {n_out!r} outputs that reads {window!r} ids at once is beyond reason.")
     config = read_config(settings["config"], positions["rotary"])
     config.use_cache = False
+    with FewCalls():
+        net = make_net(config, task, n_out)
     return TransformerModel(
-        make_net(config, task, n_out), task, n_out, settings["config"], positions["rotary"],
+        net, task, n_out, settings["config"], positions["rotary"],
         pad_id=settings["pad_id"], pad_is_real=settings["pad_is_real"],
         edges=(settings["edges"][0], settings["edges"][1]), separator=settings["separator"], window=window,
         long=settings["long"],
@@ -323,22 +329,35 @@ def build_transformer(settings: Mapping[str, Any]) -> TransformerModel:
 def transformer_splitter(model: nn.Module) -> list[list[nn.Parameter]]:
     """Return the layer groups of a transformer: embeddings, the layers in up to four blocks, head.
 
+    What the body holds after its layers, a pooler or a last norm, belongs to the head; those of a decoder after an
+    encoder, to the last block.
+
     Raises:
         ArgumentError: the model has no list of layers.
     """
-    net = model.net if isinstance(model, TransformerModel) else model
+    net: Any = model.net if isinstance(model, TransformerModel) else model
     lists = [(name, part) for name, part in net.named_modules() if isinstance(part, nn.ModuleList) and len(part)]
     if not lists:
         raise ArgumentError(f"A {type(net).__name__} has no list of layers; pass a splitter of your own.")
     place, layers = max(lists, key=lambda found: len(found[1]))
     n_blocks = min(LAYER_BLOCKS, len(layers))
     groups: list[list[nn.Parameter]] = [[] for _ in range(n_blocks + 2)]
-    reached = False
-    for name, parameter in net.named_parameters():  # a tied one is named once, where it stands first
-        if name.startswith(place + "."):
+    body, stacks = f"{net.base_model_prefix}.", tuple(f"{name}." for name, _ in lists)
+    reached, placed = False, set()
+    named = list(net.named_parameters(remove_duplicate=False))
+    # a head that is tied to the embeddings is theirs, wherever the network lists it
+    for name, parameter in sorted(named, key=lambda found: not found[0].startswith(body)):
+        if id(parameter) in placed:
+            continue
+        placed.add(id(parameter))
+        if name.startswith(f"{place}."):
             reached = True
             number = int(name[len(place) + 1 :].split(".")[0])
             groups[1 + number * n_blocks // len(layers)].append(parameter)
+        elif not name.startswith(body):
+            groups[-1].append(parameter)
+        elif reached and name.startswith(stacks):
+            groups[-2].append(parameter)
         else:
             groups[-1 if reached else 0].append(parameter)
     return [group for group in groups if group]
@@ -372,6 +391,40 @@ def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> None:
     outer = [part for part in parts if not any(part.startswith(other + ".") for other in parts)]
     told = f"new, to be trained: {', '.join(outer)}" if outer else "all weights are pretrained"
     print(f"{type(net).__name__} of {name}: {told}.")
+
+
+def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) -> None:
+    """Let a new model answer once, to learn before any training whether it can; print where padding changes answers.
+
+    Raises:
+        ArgumentError: it cannot, or it is to write on and sees what comes next.
+    """
+    before, after = tokenizer.edges
+    n = max(min(6, model.window - len(before) - len(after)), 2)
+    words = [
+        number for number in range(tokenizer.vocab_size) if number not in {tokenizer.pad_id, *tokenizer.marker_ids}
+    ]
+    ids = torch.tensor([[*before, *words[:n], *after]])
+    try:
+        with evaluating(model), torch.random.fork_rng(devices=[]):
+            plain = model(ids)
+            if model.task == "causal_lm":
+                other = model(ids.index_fill(1, torch.tensor([ids.shape[1] - 1]), words[-1]))
+                sees_more = not torch.allclose(plain[:, :-1], other[:, :-1], atol=1e-4)
+            padded = model(torch.nn.functional.pad(ids, (0, 3), value=model.pad_id))
+    except Exception as error:  # architectures raise whatever they like
+        raise ArgumentError(
+            f"{name!r} cannot do {model.task} here ({_first_line(error)}). Choose a model that reads with an encoder "
+            "(BERT, RoBERTa, ModernBERT, ...), or for 'causal_lm' one that writes (GPT-2, Llama, ...)."
+        ) from error
+    if model.task == "causal_lm":
+        if sees_more:
+            raise ArgumentError(
+                f"{name!r} sees the words that come next, so it cannot learn to write them. Adapt it with "
+                "task='masked_lm', or choose a model that writes (GPT-2, Llama, ...)."
+            )
+    elif not torch.allclose(plain, padded[:, : plain.shape[1]], atol=1e-4 + 0.01 * float(plain.abs().max())):
+        print(f"{name}: padding changes this architecture's answers, which depend on what shares a batch.")
 
 
 def _fit_vocabulary(net: Any, tokenizer: TransformerTokenizer, name: str) -> None:

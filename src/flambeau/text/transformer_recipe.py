@@ -7,10 +7,12 @@ description, and takes only architectures that transformers itself ships.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.text.transformer_files import import_transformers, quiet_transformers
@@ -38,9 +40,10 @@ NOT_KEPT = {
     *("auto_map", "quantization_config"),
 }
 # how far positions reach sizes no weights where positions are rotations of the queries and keys
-ROTARY = frozenset(("rope_parameters", "max_position_embeddings", "sliding_window"))
+ROTARY = re.compile("rope|position|window|context|chunk")
 MAX_POSITIONS = 2**24
 MAX_DEPTH = 4  # of dictionaries and lists in a configuration
+MAX_CALLS = 20_000  # of torch, to build a network; one of 80 layers takes 5,000
 ATTENTION = ("sdpa", "eager")  # torch's fused attention, else the formula written out
 
 
@@ -52,13 +55,17 @@ def plain_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     model_type = str(config.model_type)
     known = _declared(model_type)
-    if type(config) is not type(known) or known.sub_configs:
+    if type(config) is not type(known) or any(getattr(config, name, None) is not None for name in known.sub_configs):
         raise ArgumentError(
             f"A model of type {model_type!r} ({type(config).__name__}) is no single text model that transformers "
             "ships. Choose one that is, such as 'distilbert/distilroberta-base'."
         )
     values = config.to_dict()
-    kept = {name: _plain(values[name]) for name in _kept_names(known) if name in values}
+    kept = {name: _plain(values[name]) for name in sorted(_kept_names(known)) if name in values}
+    # the usual markers of a type of model, where this one has a smaller vocabulary of its own
+    for name in [name for name in kept if name.endswith("_token_id")]:
+        if isinstance(kept[name], int) and kept[name] >= values.get("vocab_size", 0):
+            del kept[name]
     rotary = {name: kept.pop(name) for name in _rotary_names(known) if name in kept}
     return {"model_type": model_type, **kept}, rotary
 
@@ -101,6 +108,20 @@ def make_net(config: Any, task: str, n_out: int) -> torch.nn.Module:
         )
 
 
+class FewCalls(TorchFunctionMode):
+    """Let torch be called no more often than building a real network takes: a stranger's may have a million layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_left = MAX_CALLS
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise ArgumentError("The described network has more layers than any, so it was not built.")
+        return func(*args, **(kwargs or {}))
+
+
 def auto_class(task: str, config: Any) -> Any:
     """Return the class of transformers that makes heads for a task.
 
@@ -136,11 +157,13 @@ def _declared(model_type: Any) -> Any:
 
 
 def _kept_names(known: Any) -> set[str]:
-    return {name for name in known.to_dict() if name not in NOT_KEPT and not name.startswith("_")} - {"model_type"}
+    left_out = {"model_type", *NOT_KEPT, *known.sub_configs}
+    return {name for name in known.to_dict() if name not in left_out and not name.startswith("_")}
 
 
 def _rotary_names(known: Any) -> set[str]:
-    return set(ROTARY) & set(known.to_dict()) if hasattr(known, "rope_parameters") else set()
+    names = _kept_names(known)
+    return {name for name in names if ROTARY.search(name)} if any("rope" in name for name in names) else set()
 
 
 def _plain(value: Any) -> Any:
