@@ -6,7 +6,6 @@ import warnings
 
 import pytest
 import torch
-from small_texts import small_language_model
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError
@@ -200,13 +199,3 @@ def test_a_share_beyond_one_and_weights_that_are_not_there_are_told() -> None:
         WeightDropout(nn.Linear(2, 2), 0.1)
     with pytest.raises(ArgumentError, match="even sizes for two directions"):
         small_encoder(n_hid=5, bidir=True)
-
-
-def test_a_language_model_is_trained_in_16_bits_where_the_processor_has_no_such_lstm():
-    model = small_language_model()
-    with torch.autocast("cpu", torch.bfloat16):
-        predictions = model(torch.randint(2, 20, (2, 6)))
-        loss = predictions.float().square().mean()
-    loss.backward()
-    assert predictions.dtype == torch.bfloat16
-    assert model[0].rnns[0].module.weight_hh_l0.grad.abs().sum() > 0

@@ -8,7 +8,6 @@ carry what it learnt of a language over to a classifier. In shapes, b is the bat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -180,8 +179,7 @@ class AWD_LSTM(nn.Module):
         before = self._state_for(output)
         after: list[State] = []
         for place, (rnn, hidden_dp) in enumerate(zip(self.rnns, self.hidden_dps, strict=True)):
-            with _able_to_learn(output):
-                output, (hidden, cell) = rnn(output, before[place] if before else None)
+            output, (hidden, cell) = rnn(output, before[place] if before else None)
             after.append((hidden.detach(), cell.detach()))
             if place < self.n_layers - 1:  # what follows drops the last layer's as it needs
                 output = hidden_dp(output)
@@ -197,11 +195,6 @@ class AWD_LSTM(nn.Module):
     def reset(self) -> None:
         """Forget what was read: the next batch begins new documents."""
         self.hidden = None
-
-
-def _able_to_learn(x: Tensor) -> AbstractContextManager[Any]:
-    """Keep an LSTM in full precision on the CPU, where most processors have no 16-bit LSTM that can be trained."""
-    return torch.autocast("cpu", enabled=False) if x.device.type == "cpu" else nullcontext()
 
 
 def _with_rows(state: Tensor, x: Tensor) -> Tensor:
