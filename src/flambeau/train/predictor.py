@@ -85,6 +85,8 @@ class Predictor:
         """
         if isinstance(items, str | bytes) or not hasattr(items, "__len__"):
             raise ArgumentError(f"A list of items was expected, got {items!r}. For one item use predict(item).")
+        if hasattr(items, "to_pandas") and not hasattr(items, "iloc"):
+            items = items.to_pandas()  # a slice of a datasets.Dataset would be a dictionary of columns
         bs = bs or self.loader.bs
         for start in range(0, len(items), bs):
             part = items[start : start + bs]

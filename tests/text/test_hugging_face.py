@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from small_reviews import reviews
+
+from flambeau.foundation.errors import ArgumentError
+from flambeau.text.awd_lstm import AWD_LSTM
+from flambeau.text.data_loaders import TextDataLoaders
+from flambeau.text.hugging_face import to_dataset
+from flambeau.text.learner import text_classifier_learner
+from flambeau.train.predictor import Predictor
+
+datasets = pytest.importorskip("datasets")
+
+
+def loaders(path="."):
+    table = datasets.Dataset.from_pandas(reviews(40))
+    return TextDataLoaders.from_df(table, path, text_col="text", label_col="label", bs=8, seed=1)
+
+
+def test_texts_come_back_as_a_data_set_with_their_numbers_and_labels():
+    half = loaders().valid_ds
+    found = to_dataset(half)
+    assert found.column_names == ["text", "label", "input_ids", "labels"]
+    assert found[3]["input_ids"] == half[3][0].tolist()
+    assert found[3]["text"] == half.items["text"].iloc[3]
+    assert {(row["label"], row["labels"]) for row in found} == {("neg", 0), ("pos", 1)}
+
+
+def test_a_predictor_answers_a_data_set(tmp_path):
+    learn = text_classifier_learner(
+        loaders(tmp_path), AWD_LSTM, config={"emb_sz": 8, "n_hid": 8, "n_layers": 1}, pretrained=False
+    )
+    predictor = Predictor(learn.export("reviews.safetensors"))
+    new = reviews(10, seed=4)
+    answers = predictor.predict_batch(datasets.Dataset.from_pandas(new), bs=4)
+    expected = predictor.predict_batch(new["text"].tolist())
+    assert all(torch.allclose(one.raw, other.raw, atol=1e-5) for one, other in zip(answers, expected, strict=True))
+
+
+def test_what_holds_no_texts_is_refused():
+    with pytest.raises(ArgumentError, match="Texts were expected"):
+        to_dataset([1, 2])
