@@ -20,8 +20,10 @@ from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.seeds import set_seed
 from flambeau.nn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from flambeau.nn.metrics import accuracy
-from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
+from flambeau.nn.optimizers import get_hyper
+from flambeau.text.transformer_learner import TransformerLearner, transformer_learner, usual_rate
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
+from flambeau.train.callback import Callback
 from flambeau.train.load_learner import load_learner
 
 
@@ -138,6 +140,49 @@ def test_freezing_leaves_the_head_and_unfreezing_goes_by_layers() -> None:
     trained = {name for name, weight in learn.model.named_parameters() if weight.requires_grad}
     assert any("layer.1.attention.self.query.weight" in name for name in trained)
     assert not any("layer.0.attention.self.query.weight" in name for name in trained)
+
+
+def test_fine_tuning_teaches_the_head_first_and_the_early_layers_least() -> None:
+    learn = learner()
+    rates: list[list[float]] = []
+    frozen: list[bool] = []
+
+    class Look(Callback):
+        def before_batch(self) -> None:
+            if self.learn.training:
+                rates.append(get_hyper(self.learn.optimizer, "lr"))
+                frozen.append(not self.learn.model.net.bert.encoder.layer[1].output.dense.weight.requires_grad)
+
+    with learn.no_logging():
+        learn.fine_tune(2, cbs=Look())
+    assert frozen == [True] * 3 + [False] * 6
+    peaks = [max(step[group] for step in rates[3:]) for group in range(4)]
+    assert max(step[-1] for step in rates[:3]) > 3 * peaks[-1]
+    assert peaks[-1] / peaks[0] == pytest.approx(6)
+    assert peaks == sorted(peaks)
+    with pytest.raises(ArgumentError, match="one learning rate above 0"):
+        learn.fine_tune(1, base_lr=0)
+
+
+def test_the_usual_rate_falls_with_the_width() -> None:
+    learn = learner()
+    assert usual_rate(learn.transformer) == 2e-4
+    assert (learn.lr.start, learn.lr.stop) == (pytest.approx(2e-4 / 6), 2e-4)
+    wide = transformers.BertConfig(
+        vocab_size=60, hidden_size=768, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    learn.model.net = transformers.AutoModelForSequenceClassification.from_config(wide)
+    assert usual_rate(learn.transformer) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_pairs_are_known_by_their_markers(kind: str) -> None:
+    pairs = [(text, text.upper()) for text in SENTENCES]
+    for items, expected in ((SENTENCES, None), (pairs, read(kind).ids["sep"])):
+        learn = transformer_learner(loaders(read(kind), items), tiny_folder(kind))
+        assert learn.model.settings["separator"] == expected
+    learn = transformer_learner(loaders(read(kind), pairs), tiny_folder(kind), pairs=False)
+    assert learn.model.settings["separator"] is None
 
 
 def test_a_head_is_the_same_for_the_same_seed() -> None:

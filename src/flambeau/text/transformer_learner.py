@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path as AnyPath
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from flambeau.data.data_loaders import DataLoaders
@@ -21,6 +21,7 @@ from flambeau.nn.optimizers import Adam
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
+from flambeau.text.transformer_files import import_transformers, quiet_transformers
 from flambeau.text.transformer_models import (
     LANGUAGE,
     OF_TOKENS,
@@ -29,11 +30,16 @@ from flambeau.text.transformer_models import (
     transformer_splitter,
 )
 from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
+from flambeau.train.callbacks.distributed import once
 from flambeau.train.checkpoint import SUFFIX, make_folder_of, read_tensors, write_tensors
 from flambeau.train.export import Exported
 from flambeau.train.learner import Learner, Moms
 
 ENCODER = "flambeau-transformer-encoder"
+# found on 800 phrases of SST-2 with MiniLM (384 wide), two epochs: see benchmarks/transformers_step.py
+USUAL_RATE, USUAL_WIDTH = 2e-4, 384
+SLOWEST = 6.0  # the embeddings hold the most general features, and learn at a sixth of the head's rate
+HEAD_ALONE = 5.0  # a new head, while all else is frozen, bears this many times its later rate
 
 
 def TransformerAdam(
@@ -69,10 +75,39 @@ class TransformerLearner(Learner):
         """The tokenizer of the documents."""
         return tokenizer_of(self.dls)
 
+    def fine_tune(
+        self,
+        epochs: int,
+        base_lr: float | None = None,
+        freeze_epochs: int = 1,
+        lr_mult: float = SLOWEST,
+        pct_start: float = 0.25,
+        div: float = 25.0,
+        **options: Any,
+    ) -> None:
+        """Adapt a pretrained model: first the new head alone, then all layers, the early ones most gently.
+
+        A head that starts from chance would first pull the layers beneath it astray (Kumar 2022). `base_lr` is the
+        head's rate when all layers learn (None: see `usual_rate`); the embeddings learn at `base_lr / lr_mult`.
+        `options` go to both `fit_one_cycle` calls.
+
+        Raises:
+            ArgumentError: `base_lr` is no number above 0.
+        """
+        rate = usual_rate(self.transformer) if base_lr is None else base_lr
+        if not isinstance(rate, int | float) or rate <= 0:
+            raise ArgumentError(f"fine_tune needs one learning rate above 0, got {base_lr!r}.")
+        if freeze_epochs:
+            self.freeze()
+            self.fit_one_cycle(freeze_epochs, slice(rate * HEAD_ALONE), pct_start=0.99, **options)
+        self.unfreeze()
+        self.fit_one_cycle(epochs, slice(rate / lr_mult, rate), pct_start=pct_start, div=div, **options)
+
     def save_encoder(self, file: str | AnyPath) -> Path:
         """Keep the network without its head under `path/model_dir`, for a learner of another task; return the file."""
         header = {"format": ENCODER, "model_type": self.transformer.settings["config"]["model_type"]}
-        return write_tensors(self._encoder_path(file), self.transformer.body.state_dict(), header)
+        weights, path = self.transformer.body.state_dict(), self._encoder_path(file)
+        return once(self, lambda: write_tensors(path, weights, header))
 
     def load_encoder(self, file: str | AnyPath) -> TransformerLearner:
         """Take the network without its head from a file that `save_encoder` wrote; the head stays as it is.
@@ -101,16 +136,19 @@ class TransformerLearner(Learner):
 
     def save_pretrained(self, folder: str | AnyPath) -> Path:
         """Write the model and its tokenizer as a folder that transformers' Auto classes load; return it."""
-        import transformers
-
         path = Path(folder)
         path = path if path.is_absolute() else self.path / path
+        return once(self, lambda: self._write_folder(path))
+
+    def _write_folder(self, path: Path) -> Path:
+        transformers = import_transformers("Writing a transformer")
         net, tokenizer = self.transformer.net, self.tokenizer
         names = _class_names(self.dls)
         if names and len(names) == net.config.num_labels:
             net.config.id2label = dict(enumerate(names))
             net.config.label2id = {name: number for number, name in enumerate(names)}
-        net.save_pretrained(path)
+        with quiet_transformers():
+            net.save_pretrained(path)
         markers = {
             f"{role}_token": tokenizer.backend.id_to_token(n) for role, n in tokenizer.ids.items() if n is not None
         }
@@ -147,13 +185,13 @@ def transformer_learner(
     n_out: int | None = None,
     *,
     tokenizer: TransformerTokenizer | None = None,
-    pairs: bool = False,
+    pairs: bool | None = None,
     window: int | None = None,
     long: str = "windows",
     dropout: float | None = None,
     loss_func: Any = None,
     opt_func: Callable[..., Optimizer] = TransformerAdam,
-    lr: float = 5e-5,
+    lr: float | slice | None = None,
     splitter: Callable[[nn.Module], Sequence[Any]] = transformer_splitter,
     cbs: Any = None,
     metrics: Any = None,
@@ -169,7 +207,8 @@ def transformer_learner(
 
     `task` None is told by the targets: classes or labels, numbers, or the tokens that follow ("causal_lm"). With
     "masked_lm" the model learns from documents without labels: see masking.py. See `create_transformer` for the rest.
-    `seed` makes the new head repeatable.
+    `pairs` None is told by the markers of a batch. `lr` None is that of `usual_rate` for the head, a sixth for the
+    embeddings, and in between for the layers. `seed` makes the new head repeatable.
 
     Raises:
         ArgumentError: the loaders give no ids of a transformer's tokenizer, or the task cannot be told.
@@ -185,10 +224,15 @@ def transformer_learner(
         n_out = 0 if task in LANGUAGE else dls.c
     if loss_func is None and task in OF_TOKENS:  # tokens that are not asked for have the target -100
         loss_func = MaskedTokenLoss() if task == "masked_lm" else CrossEntropyLossFlat()
+    if pairs is None:
+        pairs = task not in LANGUAGE and holds_pairs(dls.one_batch().inputs[0], tokenizer)
     with nullcontext() if seed is None else no_random(seed):
         model = create_transformer(
             name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout
         )
+    if lr is None:
+        rate = usual_rate(model)
+        lr = slice(rate / SLOWEST, rate)
     learn = TransformerLearner(
         dls, model, loss_func=loss_func, opt_func=opt_func, lr=lr, splitter=splitter, cbs=cbs, metrics=metrics,
         path=path, model_dir=model_dir, wd=wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, moms=moms,
@@ -197,6 +241,24 @@ def transformer_learner(
         tell_of_windows(lengths_of(dls), model.window, long)
     print(_summary_line(learn, kinds))
     return learn
+
+
+def usual_rate(model: TransformerModel) -> float:
+    """Return a learning rate for fine-tuning: 2e-4 for a network 384 wide, less for wider ones.
+
+    What a step of Adam changes in a layer's answers grows with the layer's width (Yang 2022, Tensor Programs V).
+    """
+    width = int(model.net.get_input_embeddings().embedding_dim)
+    return USUAL_RATE * USUAL_WIDTH / max(width, USUAL_WIDTH)
+
+
+def holds_pairs(x: Tensor, tokenizer: TransformerTokenizer) -> bool:
+    """Return whether most documents of a batch (batch, time) have more markers between texts than a single text has."""
+    separator = tokenizer.ids["sep"]
+    if separator is None or not isinstance(x, Tensor) or x.ndim != 2:
+        return False
+    of_one = sum(side.count(separator) for side in tokenizer.edges)
+    return bool(x.eq(separator).sum(1).median() > of_one)
 
 
 def tokenizer_of(dls: DataLoaders) -> TransformerTokenizer:
