@@ -62,6 +62,7 @@ def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **
 def sst2(args: argparse.Namespace) -> dict[str, float]:
     """Phrases of film reviews, good or bad: accuracy on the 872 dev sentences."""
     train, dev = (pd.read_csv(DATA / "sst2" / f"{half}.tsv.gz", sep="\t") for half in ("train", "dev"))
+    dev = dev.rename(columns={"content": "sentence"})
     columns = {"text_col": "sentence", "label_col": "label"}
     return minilm(train, dev, args, **columns, metrics=accuracy, epochs=1, lr=2e-4, bs=64)
 

@@ -192,7 +192,7 @@ def train_text(
     language_model: Annotated[Path | None, typer.Option(help="Of ulmfit: a folder of `flambeau pretrain`.")] = None,
     lm_epochs: Annotated[int | None, typer.Option(min=0, help="Of ulmfit: language model on these texts [1].")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes through the texts; of ulmfit, after the unfreezing.")] = 2,
-    lr: Annotated[float | None, typer.Option(help="The learning rate [5e-5; of ulmfit 2e-2].")] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate [minilm 2e-4; ulmfit 2e-2].")] = None,
     bs: Annotated[int | None, typer.Option(min=1, help="Texts a batch: 64, or all where there are fewer.")] = None,
     valid_pct: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share to validate, if nothing says which.")

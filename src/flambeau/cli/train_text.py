@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 ULMFIT = "ulmfit"
-TRANSFORMER_LR, ULMFIT_LR = 5e-5, 2e-2
+ULMFIT_LR = 2e-2
 LM_HEAD_LR, LM_LR, LM_LR_FROM_SCRATCH = 2e-2, 2e-3, 5e-3
 FALL = 2.6**4  # of the rate from the head to the deepest of five groups (Howard and Ruder 2018)
 SMALL = 0.3  # what multiplies the dropouts of a language model that sees few texts
@@ -75,7 +75,7 @@ def run_train_text(
 
         dls = loaders(transformer=model)
         learn = transformer_learner(dls, model, pairs=len(text) == 2, metrics=_metrics(dls), path=out)
-        learn.fit_one_cycle(epochs, TRANSFORMER_LR if lr is None else lr, **kept)
+        learn.fine_tune(epochs, lr, **kept)
     export = learn.export("export.safetensors")
     n_train, n_valid = len(learn.dls.train_ds), len(learn.dls.valid_ds)
     about = f"{model} on {data.name}, {n_train} texts to train, {n_valid} to validate, seed {seed}"
