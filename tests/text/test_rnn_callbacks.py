@@ -157,18 +157,26 @@ def test_each_pass_begins_without_a_state_and_none_is_left_after_the_fit() -> No
     assert learn.model[0].hidden is None
 
 
-def test_a_validation_amid_the_training_leaves_its_state_alone() -> None:
+@pytest.mark.parametrize("make", [language_learner, lambda **options: course_learner(p=0, **options)])
+def test_a_validation_amid_the_training_leaves_its_state_alone(make: Any) -> None:
     class Validate(Callback):
         def after_batch(self) -> None:
             if self.learn.training and self.learn.iter == 3:
                 self.learn.validate()
 
     plain, broken_into = Note(), Note()
-    quiet_fit(language_learner(n_valid=1), cbs=plain)
-    torch.manual_seed(0)
-    learn = language_learner(n_valid=1)
-    quiet_fit(learn, cbs=[broken_into, Validate()])
+    quiet_fit(make(n_valid=1), cbs=plain)
+    quiet_fit(make(n_valid=1), cbs=[broken_into, Validate()])
     assert broken_into.added == plain.added
+
+
+def test_only_tensors_that_are_no_weights_belong_to_the_state() -> None:
+    learn = course_learner()
+    model = learn.model
+    model.shared, model.sizes, model.odd = [model.i_h.weight], [1, 2], (torch.ones(1), model.drop)
+    state = learn.cbs[[type(cb) for cb in learn.cbs].index(ModelResetter)].state_dict()
+    assert list(state) == [""]
+    assert list(state[""]) == ["h"]
 
 
 def test_without_weights_for_its_terms_nothing_is_regularised() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from flambeau.foundation.errors import ArgumentError
-from flambeau.foundation.nested import apply, find_tensors, to_detach
+from flambeau.foundation.nested import apply
 from flambeau.train.callback import Callback
 
 
@@ -53,26 +53,29 @@ class ModelResetter(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return what each layer carries, by its name."""
         found = {name: _carried(layer) for name, layer in self.model.named_modules()}
-        return {name: to_detach(state, cpu=False) for name, state in found.items() if state}
+        return {name: apply(_copy, state) for name, state in found.items() if state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give each layer back what it carried."""
         layers = dict(self.model.named_modules())
         for name, attributes in state.items():
             for attribute, value in attributes.items():
-                setattr(layers[name], attribute, apply(self._here, value))
-
-    def _here(self, leaf: Any) -> Any:
-        return leaf.to(self.learn.device) if isinstance(leaf, Tensor) else leaf
+                setattr(layers[name], attribute, apply(lambda tensor: tensor.to(self.learn.device), value))
 
 
 def _carried(layer: nn.Module) -> dict[str, Any]:
-    """Return the plain attributes of a layer that hold tensors; weights and buffers are kept elsewhere."""
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if not name.startswith("_") and not isinstance(value, dict) and any(True for _ in find_tensors(value))
-    }
+    """Return the plain attributes of a layer that are tensors, or lists of them, and no weights."""
+    return {name: value for name, value in vars(layer).items() if name[0] != "_" and _is_state(value)}
+
+
+def _is_state(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return bool(value) and all(_is_state(part) for part in value)
+    return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+
+
+def _copy(state: Tensor) -> Tensor:
+    return state.detach().clone()  # a model's reset may fill its tensors with zeros
 
 
 class RNNCallback(Callback):
