@@ -13,7 +13,7 @@ from flambeau.data.getters import get_text_files
 from flambeau.data.kinds import Tokens
 from flambeau.data.labels import ColReader, parent_label
 from flambeau.data.splitters import GrandparentSplitter, GroupSplitter, IndexSplitter, RandomSplitter
-from flambeau.foundation.errors import ArgumentError, DataError, LabelError, TableError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, LabelError, TableError
 from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.dataset import LMDatasets, TextDatasets
@@ -229,3 +229,15 @@ def test_a_language_model_with_a_label_is_refused():
     )
     with pytest.raises(ArgumentError, match="no other target"):
         block.datasets(frame)
+
+
+def test_a_folder_without_one_of_its_halves_names_the_nearest(tmp_path):
+    write_reviews(tmp_path)
+    with pytest.raises(EmptyError, match=r"no folder 'valid' in .*it holds 'test', 'train'"):
+        TextDataLoaders.from_folder(tmp_path)
+
+
+def test_label_columns_of_text_are_refused_with_a_way_out():
+    frame = reviews(20).assign(kind="short")
+    with pytest.raises(ArgumentError, match="hold text, such as"):
+        TextDataLoaders.from_df(frame, text_col="text", label_col=["label", "kind"], bs=4)

@@ -16,7 +16,7 @@ from flambeau.data.dataset import Datasets, checked_splits
 from flambeau.data.kinds import Kind, Number
 from flambeau.data.labels import CategoryMap
 from flambeau.data.pipeline import Pipeline
-from flambeau.data.tables import require_columns
+from flambeau.data.tables import as_pandas, require_columns
 from flambeau.data.transform import ItemTransform
 from flambeau.foundation.errors import DataError, EmptyError, LabelError, TableError
 from flambeau.foundation.tensors import as_places
@@ -132,20 +132,8 @@ def as_frame(rows: Any, user_name: str, item_name: str) -> pd.DataFrame:
 
 
 def whole_table(table: Any) -> pd.DataFrame:
-    """Return a pandas, polars or Arrow table as one of pandas.
-
-    Raises:
-        TableError: it is something else.
-    """
-    import pandas as pd
-
-    frame = table.to_pandas() if hasattr(table, "to_pandas") else table
-    if not isinstance(frame, pd.DataFrame):
-        raise TableError(
-            f"A table of ratings was expected (a pandas, polars or Arrow one), got a {type(table).__name__}. For a "
-            "file use CollabDataLoaders.from_csv."
-        )
-    return frame
+    """Return a pandas, polars or Arrow table as one of pandas; anything else raises a TableError."""
+    return as_pandas(table, "table of ratings", "CollabDataLoaders.from_csv")
 
 
 def require_column(frame: pd.DataFrame, name: str) -> None:

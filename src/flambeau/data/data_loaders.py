@@ -373,6 +373,11 @@ def require_settings(loader: type[DataLoader], options: dict[str, Any]) -> None:
             raise unknown_name("option of a loader", name, known)
 
 
+def seeded(seed: int | None) -> dict[str, int]:
+    """Return the setting by which the seed of the split governs order and augmentation, too."""
+    return {} if seed is None else {"seed": seed}
+
+
 def get_c(dls: DataLoaders) -> int:
     """Return how many numbers the model must put out: `dls.c`."""
     return dls.c

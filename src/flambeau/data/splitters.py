@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flambeau.data.tables import table_column
-from flambeau.foundation.errors import ArgumentError, DataError, TableError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, TableError, nearest
 from flambeau.foundation.lists import L, listify
 
 Split = tuple[L[int], L[int]]
@@ -152,6 +152,21 @@ class GrandparentSplitter:
             message = f"{left_out.total()} items are in neither set and are left out: {_counts(left_out)}."
             warnings.warn(message, stacklevel=2)
         return sides[0], sides[1]
+
+
+def require_halves(path: str | os.PathLike[str], halves: dict[str, str]) -> None:
+    """Raise an EmptyError where `path` lacks the folder of a half; `halves` are their names, by option."""
+    if not os.path.isdir(path):
+        return  # told when its files are looked for
+    there = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+    for option, name in halves.items():
+        if not os.path.isdir(os.path.join(path, name)):
+            close = nearest(name, set(there) - set(halves.values()), n=1)
+            hint = f" Did you mean {option}={close[0]!r}?" if close else ""
+            raise EmptyError(
+                f"There is no folder {name!r} in {os.fspath(path)}; it holds {', '.join(map(repr, there)) or 'none'}."
+                f"{hint} Without folders for the halves, split at random: valid_pct=0.2."
+            )
 
 
 def _counts(names: Counter[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,26 @@ def require_columns(names: Sequence[Any], present: Sequence[Any], what: str = "t
     raise TableError(
         f"{what[0].upper()}{what[1:]} lacks the column{'s' * (len(missing) > 1)} {', '.join(told)}{others}. "
         f"It has: {', '.join(map(str, list(present)[:20]))}{', ...' if len(present) > 20 else ''}."
+    )
+
+
+def as_pandas(table: Any, what: str, for_files: str) -> pd.DataFrame:
+    """Return a pandas, polars or Arrow table, or a `datasets.Dataset`, as one of pandas.
+
+    Raises:
+        TableError: it is something else; `what` was expected, and what reads files are told.
+    """
+    import pandas as pd
+
+    frame = table.to_pandas() if hasattr(table, "to_pandas") else table
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    hint = ""
+    if isinstance(table, Mapping) and table:
+        hint = f" A dictionary came: give one of its tables, such as data[{next(iter(table))!r}]."
+    raise TableError(
+        f"A {what} was expected (a pandas, polars or Arrow one, or a datasets.Dataset), got a "
+        f"{type(table).__name__}.{hint} For a file use {for_files}."
     )
 
 

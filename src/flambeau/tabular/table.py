@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.data.tables import require_columns
+from flambeau.data.tables import as_pandas, require_columns
 from flambeau.foundation.errors import EmptyError, TableError
 
 if TYPE_CHECKING:
@@ -31,16 +31,9 @@ def as_frame(table: Any) -> pd.DataFrame:
 
     if isinstance(table, pd.Series):
         table = table.to_frame().T
-    frame = table if isinstance(table, pd.DataFrame) else None
-    if frame is None and hasattr(table, "to_pandas"):
-        frame = table.to_pandas()
-    if frame is None and isinstance(table, Mapping):
-        frame = pd.DataFrame(table)
-    if not isinstance(frame, pd.DataFrame):
-        raise TableError(
-            f"A table was expected (a pandas, polars or Arrow one), got a {type(table).__name__}. For a file use "
-            "TabularDataLoaders.from_csv."
-        )
+    elif isinstance(table, Mapping):
+        table = pd.DataFrame(table)
+    frame = as_pandas(table, "table", "TabularDataLoaders.from_csv")
     twice = [str(name) for name in dict.fromkeys(frame.columns[frame.columns.duplicated()])]
     if twice:
         raise TableError(f"Several columns have one name: {', '.join(map(repr, twice))}. Rename or drop all but one.")

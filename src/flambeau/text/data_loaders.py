@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path as AnyPath
 from typing import Any
 
-from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
-from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.block import CategoryBlock, DataBlock
+from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import get_text_files
 from flambeau.data.labels import ColReader, parent_label
-from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter
-from flambeau.data.tables import read_csv, table_column
-from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, require_halves
+from flambeau.data.tables import as_pandas, read_csv, table_column
+from flambeau.data.target_blocks import target_block
+from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.paths import Path
 from flambeau.text.blocks import TextBlock
 
@@ -52,6 +53,8 @@ class TextDataLoaders(DataLoaders):
         Raises:
             EmptyError: there is no such folder, or no text file in it.
         """
+        if valid_pct is None:
+            require_halves(path, {"train": train, "valid": valid})
         if transformer is None and tok_tfm is None:
             text = TextBlock.from_folder(path, text_vocab, is_lm, seq_len, backwards, encoding=encoding)
         else:
@@ -64,7 +67,7 @@ class TextDataLoaders(DataLoaders):
             splitter=splitter,
             get_y=None if is_lm or is_masked else parent_label,
         )
-        return block.dataloaders(path, **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(path, **{"path": path, **seeded(seed), **options})
 
     @classmethod
     def from_df(
@@ -98,13 +101,14 @@ class TextDataLoaders(DataLoaders):
         Raises:
             TableError: a column is missing; DataError: a text is missing; LabelError: a label is.
         """
-        frame = as_table(df)
+        frame = as_pandas(df, "table of texts", "from_csv, for text files from_folder")
         columns: list[Any] = list(text_col) if isinstance(text_col, list | tuple) else [text_col]
         names = [table_column(frame, column).name for column in columns]
         text = _text_block(tok_tfm, transformer, text_vocab, is_lm, is_masked, seq_len, backwards, names)
         blocks: tuple[Any, ...] = (text,)
         if not (is_lm or is_masked):
-            blocks = (text, y_block if y_block is not None else label_block(frame, label_col, label_delim))
+            label_cols = label_col if isinstance(label_col, list | tuple) else [label_col]
+            blocks = (text, target_block(frame, label_cols, label_delim, y_block))
         if splitter is None:
             splitter = RandomSplitter(valid_pct, seed) if valid_col is None else ColSplitter(valid_col)
         block = DataBlock(
@@ -113,7 +117,7 @@ class TextDataLoaders(DataLoaders):
             get_y=None if is_lm or is_masked else ColReader(label_col, label_delim=label_delim),
             splitter=splitter,
         )
-        return block.dataloaders(frame, **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(frame, **{"path": path, **seeded(seed), **options})
 
     @classmethod
     def from_csv(
@@ -130,39 +134,6 @@ class TextDataLoaders(DataLoaders):
             settings["header"] = header
         frame = read_csv(Path(path) / csv_fname, **settings)
         return cls.from_df(frame, path=path, **options)
-
-
-def as_table(table: Any) -> Any:
-    """Return a pandas, polars or Arrow table, or a `datasets.Dataset`, as one of pandas.
-
-    Raises:
-        TableError: it is something else.
-    """
-    import pandas as pd
-
-    frame = table.to_pandas() if hasattr(table, "to_pandas") else table
-    if isinstance(frame, pd.DataFrame):
-        return frame
-    hint = ""
-    if isinstance(table, dict) and table:
-        hint = f" A dictionary of tables came: give one of them, such as data[{next(iter(table))!r}]."
-    raise TableError(
-        f"A table (pandas, polars, Arrow, or a datasets.Dataset) was expected, got a {type(table).__name__}.{hint} For "
-        "a file use from_csv, for text files from_folder."
-    )
-
-
-def label_block(frame: Any, label_col: Any, label_delim: str | None = None) -> TransformBlock:
-    """Return the block of a table's labels: many labels, numbers, or one class."""
-    columns = label_col if isinstance(label_col, list | tuple) else [label_col]
-    read = [table_column(frame, column) for column in columns]
-    if label_delim is not None:
-        return MultiCategoryBlock()
-    if len(columns) > 1:
-        if all(set(column.unique().tolist()) <= {0, 1} for column in read):
-            return MultiCategoryBlock(encoded=True, vocab=[column.name for column in read])
-        return RegressionBlock(len(columns))
-    return RegressionBlock() if read[0].dtype.kind == "f" else CategoryBlock()
 
 
 def _text_block(
@@ -184,7 +155,3 @@ def _text_block(
     if tok_tfm is None:
         return TextBlock.from_df(list(names), vocab, is_lm, seq_len, backwards)
     return TextBlock(tok_tfm, vocab, is_lm, seq_len, backwards)
-
-
-def _seeded(seed: int | None) -> dict[str, Any]:
-    return {} if seed is None else {"seed": seed}

@@ -9,15 +9,13 @@ from functools import partial
 from pathlib import Path as AnyPath
 from typing import Any
 
-import numpy as np
-
-from flambeau.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
-from flambeau.data.data_loaders import DataLoaders
+from flambeau.data.block import CategoryBlock, DataBlock
+from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import ItemGetter, get_image_files
-from flambeau.data.labels import ColReader, RegexLabeller, is_missing, parent_label
-from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter
-from flambeau.data.tables import table_column
-from flambeau.foundation.errors import ArgumentError, EmptyError, TableError, nearest
+from flambeau.data.labels import ColReader, RegexLabeller, parent_label
+from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, require_halves
+from flambeau.data.target_blocks import block_for_values, target_block
+from flambeau.foundation.errors import ArgumentError, TableError
 from flambeau.foundation.paths import Path
 from flambeau.vision.blocks import ImageBlock, MaskBlock
 from flambeau.vision.images import PILImage
@@ -76,7 +74,7 @@ class ImageDataLoaders(DataLoaders):
             EmptyError: there is no such folder, or none for one of the halves.
         """
         if valid_pct is None:
-            _require_halves(path, {"train": train, "valid": valid})
+            require_halves(path, {"train": train, "valid": valid})
         splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
         get_items = get_image_files if valid_pct is not None else partial(get_image_files, folders=[train, valid])
         block = DataBlock(
@@ -87,7 +85,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(path, **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(path, **{"path": path, **seeded(seed), **options})
 
     @classmethod
     def from_path_func(
@@ -110,7 +108,7 @@ class ImageDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(fnames, **{"path": path, **seeded(seed), **options})
 
     @classmethod
     def from_name_func(
@@ -168,14 +166,14 @@ class ImageDataLoaders(DataLoaders):
         _require_files(df, reader)
         label_cols = list(label_col) if isinstance(label_col, list | tuple) else [label_col]
         block = DataBlock(
-            blocks=(ImageBlock(img_cls), _target_block(df, label_cols, label_delim, y_block)),
+            blocks=(ImageBlock(img_cls), target_block(df, label_cols, label_delim, y_block)),
             get_x=reader,
             get_y=ColReader(label_col if len(label_cols) > 1 else label_cols[0], label_delim=label_delim),
             splitter=RandomSplitter(valid_pct, seed) if valid_col is None else ColSplitter(valid_col),
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(df, **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(df, **{"path": path, **seeded(seed), **options})
 
     @classmethod
     def from_csv(
@@ -218,13 +216,13 @@ class ImageDataLoaders(DataLoaders):
         if len(fnames) != len(labels):
             raise ArgumentError(f"There are {len(fnames)} pictures but {len(labels)} labels; give one label a picture.")
         block = DataBlock(
-            blocks=(ImageBlock(img_cls), y_block or _block_for_values(list(labels))),
+            blocks=(ImageBlock(img_cls), y_block or block_for_values(list(labels))),
             getters=[ItemGetter(0), ItemGetter(1)],
             splitter=RandomSplitter(valid_pct, seed),
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(list(zip(fnames, labels, strict=True)), **{"path": path, **_seeded(seed), **options})
+        return block.dataloaders(list(zip(fnames, labels, strict=True)), **{"path": path, **seeded(seed), **options})
 
 
 class SegmentationDataLoaders(DataLoaders):
@@ -251,70 +249,7 @@ class SegmentationDataLoaders(DataLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(fnames, **{"path": path, **_seeded(seed), **options})
-
-
-def _require_halves(path: str | AnyPath, halves: dict[str, str]) -> None:
-    if not os.path.isdir(path):
-        return  # told when its files are looked for
-    there = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
-    for option, name in halves.items():
-        if not os.path.isdir(os.path.join(path, name)):
-            close = nearest(name, set(there) - set(halves.values()), n=1)
-            hint = f" Did you mean {option}={close[0]!r}?" if close else ""
-            raise EmptyError(
-                f"There is no folder {name!r} in {os.fspath(path)}; it holds {', '.join(map(repr, there)) or 'none'}."
-                f"{hint} Without folders for the halves, split at random: valid_pct=0.2."
-            )
-
-
-def _seeded(seed: int | None) -> dict[str, int]:
-    """Return the setting by which the seed of the split governs order and augmentation, too."""
-    return {} if seed is None else {"seed": seed}
-
-
-def _target_block(df: Any, label_cols: list[Any], label_delim: str | None, y_block: Any) -> Any:
-    if y_block is not None:
-        return y_block
-    if label_delim is not None:
-        return MultiCategoryBlock()
-    if len(label_cols) > 1:
-        return _block_for_columns([table_column(df, name) for name in label_cols])
-    return _block_for_values(table_column(df, label_cols[0]).tolist())
-
-
-def _block_for_columns(columns: Sequence[Any]) -> TransformBlock:
-    """Return the block of several label columns: one a class where they hold 0 and 1, else numbers to predict.
-
-    Raises:
-        ArgumentError: they hold text.
-    """
-    names = [str(column.name) for column in columns]
-    cells = [value for column in columns for value in column.dropna().tolist()]
-    if all(isinstance(cell, int | float) and cell in (0, 1) for cell in cells):
-        print(f"The columns {', '.join(names)} hold 0 and 1: each is a class that an item has or has not.")
-        return MultiCategoryBlock(encoded=True, vocab=names)
-    if all(isinstance(cell, int | float) for cell in cells):
-        print(f"The columns {', '.join(names)} hold numbers: they are what is to be predicted (RegressionBlock).")
-        return RegressionBlock(len(names))
-    example = next(cell for cell in cells if not isinstance(cell, int | float))
-    raise ArgumentError(
-        f"The label columns {', '.join(map(repr, names))} hold text, such as {example!r}, and several columns are "
-        "classes only as 0 and 1. For one class an item name one column, or join them: df['label'] = "
-        f"df[{names[0]!r}] + '_' + df[{names[1]!r}]. For a class of each column write the recipe out: DataBlock("
-        f"blocks=(ImageBlock{', CategoryBlock' * len(names)}), n_inp=1, get_x=..., get_y=[ColReader({names[0]!r}), "
-        "...])."
-    )
-
-
-def _block_for_values(values: list[Any]) -> TransformBlock:
-    first = next((value for value in values if not is_missing(value)), None)
-    if isinstance(first, list | tuple | set):
-        return MultiCategoryBlock()
-    if isinstance(first, float | np.floating):
-        print(f"The labels are measured numbers, such as {first:g}: RegressionBlock (for classes: CategoryBlock).")
-        return RegressionBlock()
-    return CategoryBlock()
+        return block.dataloaders(fnames, **{"path": path, **seeded(seed), **options})
 
 
 def _require_files(df: Any, reader: ColReader) -> None:
