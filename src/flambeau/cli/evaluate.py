@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flambeau.foundation.errors import ArgumentError, LabelError
+
+if TYPE_CHECKING:
+    from flambeau.interpret.interpretation import ClassificationInterpretation
 
 
 def run_evaluate(export: Path, folder: Path, out: Path | None, sep: str | None = None) -> None:
@@ -38,15 +42,20 @@ def run_evaluate(export: Path, folder: Path, out: Path | None, sep: str | None =
     require_class_folders(files, classes, "pictures")
     loader = learn.dls.test_dl([(file, classes[parent_label(file)]) for file in files], with_labels=True)
     interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
-    counts = interpretation.confusion_matrix()
-    print(interpretation.classification_report())
-    print(f"\nAccuracy on {len(files)} pictures: {counts.trace() / counts.sum():.2%}")
-    for actual, predicted, n in interpretation.most_confused(min_val=2)[:5]:
-        print(f"  {n} times {actual} was taken for {predicted}")
+    tell_classes(interpretation, f"{len(files)} pictures")
     if out is not None:
         interpretation.plot_confusion_matrix().save(out / "confusion.png")
         interpretation.plot_top_losses(12).save(out / "top_losses.png")
         print(f"Wrote {out / 'confusion.png'} and {out / 'top_losses.png'}")
+
+
+def tell_classes(interpretation: ClassificationInterpretation, of_what: str) -> None:
+    """Print the report by class, the accuracy, and the classes that were most often taken for each other."""
+    counts = interpretation.confusion_matrix()
+    print(interpretation.classification_report())
+    print(f"\nAccuracy on {of_what}: {counts.trace() / counts.sum():.2%}")
+    for actual, predicted, n in interpretation.most_confused(min_val=2)[:5]:
+        print(f"  {n} times {actual} was taken for {predicted}")
 
 
 def require_class_folders(files: Sequence[Path], classes: Collection[str], what: str) -> None:

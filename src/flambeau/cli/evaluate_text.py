@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.numbers import number_words
 
 
@@ -21,6 +21,7 @@ def run_evaluate_text(learn: Any, data: Path, sep: str | None) -> None:
     Raises:
         ArgumentError: the export has no labels. TableError: a column is missing. LabelError: a class is unknown.
     """
+    from flambeau.cli.evaluate import tell_classes
     from flambeau.data.kinds import Category
     from flambeau.interpret.interpretation import ClassificationInterpretation
     from flambeau.text.dataset import SelfTaughtDatasets
@@ -31,11 +32,7 @@ def run_evaluate_text(learn: Any, data: Path, sep: str | None) -> None:
     loader = learn.dls.test_dl(items, with_labels=True)
     if isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
         interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
-        counts = interpretation.confusion_matrix()
-        print(interpretation.classification_report())
-        print(f"\nAccuracy on {len(items)} texts: {counts.trace() / counts.sum():.2%}")
-        for actual, predicted, n in interpretation.most_confused(min_val=2)[:5]:
-            print(f"  {n} times {actual} was taken for {predicted}")
+        tell_classes(interpretation, f"{len(items)} texts")
         return
     with learn.no_bar():
         loss, *values = learn.validate(dl=loader)
@@ -56,7 +53,7 @@ def _items_of_folder(learn: Any, folder: Path) -> list[tuple[Path, Any]]:
 
 
 def _items_of_table(learn: Any, file: Path, sep: str | None) -> Any:
-    from flambeau.cli.train_text import read_text_table
+    from flambeau.cli.train_text import read_text_table, whole_rows
     from flambeau.data.tables import require_columns
 
     frame = read_text_table(file, sep)
@@ -65,9 +62,4 @@ def _items_of_table(learn: Any, file: Path, sep: str | None) -> Any:
     if len(readers) > 1 and not getattr(readers[-1], "cols", ()):
         raise ArgumentError(f"The export was trained on a folder of texts, and is measured on one; {file} is a file.")
     require_columns(names, list(frame.columns), str(file))
-    whole = frame.dropna(subset=names).reset_index(drop=True)
-    if len(whole) < len(frame):
-        print(f"{len(frame) - len(whole)} of {len(frame)} rows lack a text or a label and are left out.")
-    if not len(whole):
-        raise EmptyError(f"{file} has no row with a text and a label.")
-    return whole
+    return whole_rows(frame, names, file)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv as csv_files
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from flambeau.foundation.errors import ArgumentError, FlambeauError
+
+if TYPE_CHECKING:
+    from flambeau.train.predictor import Prediction
 
 SOME_FAILED = 1
 
@@ -59,10 +62,8 @@ def run_predict(
         except FlambeauError as error:
             failed.append(str(error) if str(file) in str(error) else f"{file}: {error}")
             continue
-        label = _words(answer.label)
-        best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
-        shown = "  ".join(f"{name} {probability:.1%}" for name, probability in best) or label
-        print(f"{file!s:{width}}  {shown}")
+        label = answer_words(answer.label)
+        print(f"{file!s:{width}}  {likeliest(answer, top)}")
         rows.append({"file": str(file), "label": label, **{k: f"{v:.6f}" for k, v in answer.probabilities.items()}})
     if csv is not None and rows:
         with atomic_write(csv, "w") as table:
@@ -75,8 +76,14 @@ def run_predict(
         raise typer.Exit(SOME_FAILED)
 
 
-def _words(label: Any) -> str:
+def answer_words(label: Any) -> str:
     """Return an answer as text: many labels joined by semicolons, numbers to four digits."""
     if isinstance(label, list):
-        return ";".join(_words(part) for part in label)
+        return ";".join(answer_words(part) for part in label)
     return f"{label:.4g}" if isinstance(label, float) else str(label)
+
+
+def likeliest(answer: Prediction, top: int) -> str:
+    """Return an answer's `top` classes with their probabilities as text, or the answer itself where it has none."""
+    best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
+    return "  ".join(f"{name} {probability:.1%}" for name, probability in best) or answer_words(answer.label)

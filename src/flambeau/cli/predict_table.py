@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flambeau.foundation.errors import ArgumentError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flambeau.train.predictor import Predictor
 
 FEW_ROWS = 10
@@ -27,7 +29,6 @@ def run_predict_table(predictor: Predictor, files: list[Path], csv: Path | None,
     import pandas as pd
 
     from flambeau.data.tables import read_csv
-    from flambeau.foundation.paths import atomic_write
 
     answered = []
     for file in files:
@@ -37,8 +38,15 @@ def run_predict_table(predictor: Predictor, files: list[Path], csv: Path | None,
         answers = predictor.predict_batch(frame, bs=4096)
         answered.append(pd.concat([frame, _columns(predictor, answers, frame.index)], axis=1))
     table = pd.concat(answered, ignore_index=True)
+    print_or_write(table, csv)
+
+
+def print_or_write(table: pd.DataFrame, csv: Path | None, most_letters: int | None = None) -> None:
+    """Write answered rows to `csv`, or print the first ones where there is none."""
+    from flambeau.foundation.paths import atomic_write
+
     if csv is None:
-        print(table.head(FEW_ROWS).to_string(index=False))
+        print(table.head(FEW_ROWS).to_string(index=False, max_colwidth=most_letters))
         if len(table) > FEW_ROWS:
             print(f"... and {len(table) - FEW_ROWS} more rows; --csv ANSWERS.csv writes all of them")
         return

@@ -10,7 +10,6 @@ from flambeau.foundation.errors import ArgumentError, EmptyError
 if TYPE_CHECKING:
     from flambeau.train.predictor import Predictor
 
-FEW = 10
 SHOWN = 60  # letters of a text beside its answer
 USUAL_COLUMN = "text"
 
@@ -44,7 +43,7 @@ def run_predict_text(predictor: Predictor, files: list[Path], csv: Path | None, 
     """
     import pandas as pd
 
-    from flambeau.foundation.paths import atomic_write
+    from flambeau.cli.predict_table import print_or_write
     from flambeau.text.corpus import TABLES, kind_of_file
     from flambeau.text.dataset import SelfTaughtDatasets
 
@@ -55,15 +54,8 @@ def run_predict_text(predictor: Predictor, files: list[Path], csv: Path | None, 
     rows = [_of_table(predictor, file, names or [USUAL_COLUMN], sep) for file in tables]
     rows += [_of_texts(predictor, file, len(names), top, csv is None) for file in files if file not in tables]
     table = pd.concat(rows, ignore_index=True)
-    if csv is None:
-        if tables:
-            print(table.head(FEW).to_string(index=False, max_colwidth=SHOWN))
-            if len(table) > FEW:
-                print(f"... and {len(table) - FEW} more rows; --csv ANSWERS.csv writes all of them")
-        return
-    with atomic_write(csv, "w") as file_of_answers:
-        table.to_csv(file_of_answers, index=False)
-    print(f"Wrote {csv} ({len(table)} rows)")
+    if tables or csv is not None:  # lines of text files have been printed with their answers
+        print_or_write(table, csv, SHOWN)
 
 
 def text_columns(predictor: Any) -> list[str]:
@@ -91,6 +83,8 @@ def _of_texts(predictor: Predictor, file: Path, n_columns: int, top: int, shown:
     """Return a table of the lines of a text file, or of a folder's documents, with answers."""
     import pandas as pd
 
+    from flambeau.cli.predict import likeliest
+
     if n_columns > 1:
         raise ArgumentError(
             f"The export reads {n_columns} texts an item, so it answers rows of a table with the columns "
@@ -103,10 +97,8 @@ def _of_texts(predictor: Predictor, file: Path, n_columns: int, top: int, shown:
     answers = predictor.predict_batch(texts[USUAL_COLUMN].tolist())
     if shown:
         for (place, text), answer in zip(found, answers, strict=True):
-            best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
-            told = "  ".join(f"{name} {probability:.1%}" for name, probability in best) or _cell(answer.label)
             start = " ".join(text.split())
-            print(f"{place}  {start[: SHOWN - 3] + '...' if len(start) > SHOWN else start}  {told}")
+            print(f"{place}  {start[: SHOWN - 3] + '...' if len(start) > SHOWN else start}  {likeliest(answer, top)}")
     return texts.join(_columns(predictor, answers, texts.index))
 
 
@@ -138,14 +130,9 @@ def _answers(predictor: Predictor, items: list[Any], index: Any) -> Any:
 def _columns(predictor: Predictor, answers: list[Any], index: Any) -> Any:
     import pandas as pd
 
-    found = pd.DataFrame({"predicted": [_cell(answer.label) for answer in answers]}, index)
+    from flambeau.cli.predict import answer_words
+
+    found = pd.DataFrame({"predicted": [answer_words(answer.label) for answer in answers]}, index)
     for name in predictor.classes:
         found[f"probability of {name}"] = [round(answer.probabilities[name], 6) for answer in answers]
     return found
-
-
-def _cell(label: Any) -> str:
-    """Return an answer as text: many labels joined by semicolons, numbers to four digits."""
-    if isinstance(label, list):
-        return ";".join(map(_cell, label))
-    return f"{label:.4g}" if isinstance(label, float) else str(label)

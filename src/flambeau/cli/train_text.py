@@ -130,11 +130,7 @@ def _loaders_of_table(
     text = text or [next(name for name in names if name not in label)]
     label = label or [next(name for name in names if name not in text)]
     require_columns([*text, *label, *filter(None, (valid_col, group))], names, str(file))
-    whole = frame.dropna(subset=[*text, *label]).reset_index(drop=True)
-    if len(whole) < len(frame):
-        print(f"{len(frame) - len(whole)} of {len(frame)} rows lack a text or a label and are left out.")
-    if not len(whole):
-        raise EmptyError(f"{file} has no row with a text and a label.")
+    whole = whole_rows(frame, [*text, *label], file)
     print(f"Texts: {', '.join(text)}. Labels: {', '.join(label)}.")
     return partial(
         TextDataLoaders.from_df,
@@ -157,11 +153,25 @@ def read_text_table(file: Path, sep: str | None) -> Any:
         ArgumentError: there is no such file. TableError: it cannot be read.
     """
     from flambeau.data.tables import read_csv
-    from flambeau.text.corpus import kind_of_file
+    from flambeau.text.corpus import separator_of
 
     if not file.is_file():
         raise ArgumentError(f"A CSV or TSV file, or a folder of texts, was expected, but there is no {file}.")
-    return read_csv(file, sep=sep or ("\t" if kind_of_file(file) == ".tsv" else ","))
+    return read_csv(file, sep=sep or separator_of(file))
+
+
+def whole_rows(frame: Any, names: list[Any], file: Path) -> Any:
+    """Return a table's rows that have all of their texts and labels, and print how many have not.
+
+    Raises:
+        EmptyError: none has.
+    """
+    whole = frame.dropna(subset=names).reset_index(drop=True)
+    if len(whole) < len(frame):
+        print(f"{len(frame) - len(whole)} of {len(frame)} rows lack a text or a label and are left out.")
+    if not len(whole):
+        raise EmptyError(f"{file} has no row with a text and a label.")
+    return whole
 
 
 def _metrics(dls: DataLoaders) -> list[Any]:

@@ -19,7 +19,7 @@ from pathlib import Path as AnyPath
 from typing import IO, Any, Protocol, cast
 
 from flambeau.data.getters import get_text_files
-from flambeau.data.tables import require_columns
+from flambeau.data.tables import read_csv, require_columns
 from flambeau.foundation.errors import ArgumentError, DataError, TableError, unknown_name
 from flambeau.foundation.paths import Path
 from flambeau.text.tokenizer import read_text
@@ -102,9 +102,6 @@ class _OneFile:
                 digest.update(raw.read(SAMPLE))
         return {"kind": kind, "file": self.file.name, "bytes": self.size, "samples": digest.hexdigest()}
 
-    def _damaged(self, error: Exception, place: str) -> DataError:
-        return DataError(f"{self.file} is damaged or cut short behind {place} ({error}). Fetch or compress it anew.")
-
 
 class TextFile(_OneFile):
     """A file of many documents: each line is one, or with `cut="paragraphs"` what stands between empty lines.
@@ -164,7 +161,7 @@ class TableColumn(_OneFile):
     def __init__(self, file: str | AnyPath, columns: str | Sequence[str], sep: str | None = None) -> None:
         super().__init__(file)
         self.columns = [columns] if isinstance(columns, str) else list(columns)
-        self.sep = sep if sep is not None else "\t" if kind_of_file(self.file) == ".tsv" else ","
+        self.sep = sep or separator_of(self.file)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -189,7 +186,7 @@ class TableColumn(_OneFile):
                 pass
             raise DataError(f"{self.file} is no UTF-8 ({error.reason}).") from error
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-            raise self._damaged(error, f"row {n_rows}") from error
+            raise _damaged(self.file, f"row {n_rows}", error) from error
 
     def _pieces(self) -> Iterator[Any]:
         import pandas as pd
@@ -279,9 +276,12 @@ def as_corpus(
 
 
 def _names_of(path: Path, sep: str | None) -> list[str]:
-    from flambeau.data.tables import read_csv
+    return [str(name) for name in read_csv(path, nrows=0, sep=sep or separator_of(path))]
 
-    return [str(name) for name in read_csv(path, nrows=0, sep=sep or ("\t" if kind_of_file(path) == ".tsv" else ","))]
+
+def separator_of(file: AnyPath) -> str:
+    """Return what separates the columns of a table, by its file's name: a tab in .tsv, else a comma."""
+    return "\t" if kind_of_file(file) == ".tsv" else ","
 
 
 def kind_of_file(path: AnyPath) -> str:
@@ -313,6 +313,8 @@ def decoded_lines(file: str | AnyPath, raw: IO[bytes] | None = None) -> Iterator
                 "the file, as `iconv -f latin1 -t utf-8` does where it is in Latin-1."
             ) from error
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-            raise DataError(
-                f"{file} is damaged or cut short behind line {number} ({error}). Fetch or compress it anew."
-            ) from error
+            raise _damaged(file, f"line {number}", error) from error
+
+
+def _damaged(file: str | AnyPath, place: str, error: Exception) -> DataError:
+    return DataError(f"{file} is damaged or cut short behind {place} ({error}). Fetch or compress it anew.")
