@@ -8,7 +8,9 @@ from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.nn.metrics import Perplexity, accuracy
 from flambeau.text.awd_lstm import AWD_LSTM, awd_lstm_lm_config
 from flambeau.text.data_loaders import TextDataLoaders
+from flambeau.text.generate import written
 from flambeau.text.learner import LMLearner, language_model_learner, text_classifier_learner
+from flambeau.train.inference import predict_batch
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Predictor
 
@@ -180,3 +182,16 @@ def test_documents_beyond_what_is_pooled_are_told(tmp_path, capsys):
     dls = TextDataLoaders.from_df(reviews(40, longest=200), text_col="text", label_col="label", bs=8, seed=1)
     text_classifier_learner(dls, AWD_LSTM, config=SIZES, pretrained=False, max_len=72)
     assert "documents are longer than 72 tokens" in capsys.readouterr().out
+
+
+def test_results_are_the_same_each_time_they_are_shown(tmp_path):
+    learn = lm_learner(tmp_path)
+    batch = learn.dls.valid.one_batch()
+    first = predict_batch(learn, batch)
+    assert torch.equal(predict_batch(learn, batch), first)  # the state of the first is forgotten
+    learn.model(*batch.inputs)
+    assert torch.equal(predict_batch(learn, batch), first)
+
+
+def test_what_is_written_together_has_no_blank_before_it():
+    assert written(["It", "'s", "fine", ",", "is", "n't"]) == "It's fine , isn't"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from flambeau.data.kinds import joined_tokens
 from flambeau.foundation.errors import ArgumentError
 from flambeau.text.special_tokens import BOS, EOS, FLD, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP
 
@@ -103,6 +104,17 @@ def decode_spec_tokens(tokens: Iterable[str]) -> list[str]:
             waiting = []
             found.append(token)
     return found
+
+
+def written(tokens: Sequence[str], joiner: str = " ") -> str:
+    """Return tokens as a text, with no blank before what is written together with the word before it."""
+    together: list[str] = []
+    for token in tokens:
+        if together and token in WRITE_TOGETHER:
+            together[-1] += token
+        else:
+            together.append(token)
+    return joined_tokens(together, joiner)
 
 
 def _marked(token: str, mark: str, number: int) -> str:

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.data_loaders import DataLoaders
-from flambeau.data.kinds import joined_tokens
 from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.paths import Path
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.text.dataset import LMDatasets
-from flambeau.text.generate import WRITE_TOGETHER, choose, continue_text, decode_spec_tokens
+from flambeau.text.generate import choose, continue_text, decode_spec_tokens, written
 from flambeau.text.long_documents import lengths_of, tell_of_last_words
 from flambeau.text.models import architecture, get_language_model, get_text_classifier
 from flambeau.text.numericalize import FAKE, Numericalize
@@ -151,8 +150,8 @@ class LMLearner(TextLearner):
         finally:
             self._reset()
             self.model.train(was_training)
-        written = ids[1:] if only_last_word else ids[len(read) :]
-        return joined(decode_spec_tokens([*words, *(vocab[number] for number in written)]), tokenizer.joiner)
+        new = ids[1:] if only_last_word else ids[len(read) :]
+        return written(decode_spec_tokens([*words, *(vocab[number] for number in new)]), tokenizer.joiner)
 
     def _reset(self) -> None:
         if hasattr(self.model, "reset"):
@@ -169,16 +168,8 @@ class LMLearner(TextLearner):
         if not isinstance(exported.loader.dataset, LMDatasets):
             raise ExportError("The export says that it is of a language model, but holds none.")
         train = exported.loader.new(training=True)
-        dls = DataLoaders(train, exported.loader, path=path.parent if hasattr(path, "parent") else path, n_inp=1)
+        dls = DataLoaders(train, exported.loader, path=AnyPath(path).parent, n_inp=1)
         return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
-
-
-def joined(tokens: Sequence[str], joiner: str = " ") -> str:
-    """Return tokens as a text, with no blank before what is written together with the word before it."""
-    text = joined_tokens(tokens, joiner)
-    for part in WRITE_TOGETHER:
-        text = text.replace(f" {part} ", f"{part} ")
-    return text
 
 
 def language_model_learner(
@@ -236,8 +227,8 @@ def text_classifier_learner(
     """Return a learner of documents' labels (classes, many labels, or numbers).
 
     A document is read in windows of `seq_len` words; its last `max_len` words count. `lin_ftrs` and `ps` are the widths
-    and dropouts of the head. `pretrained` begins as in `language_model_learner`; with an encoder of your own
-    (`load_encoder`) pass `pretrained=False`, or nothing is lost but a download. `options` are those of `TextLearner`.
+    and dropouts of the head. `pretrained` begins as in `language_model_learner`; with an encoder of your own, which
+    `load_encoder` takes over, `pretrained=False` spares a download. `options` are those of `TextLearner`.
 
     Raises:
         DownloadError: the published model cannot be fetched; ArgumentError: the loaders hold no text with labels.

@@ -220,10 +220,14 @@ def get_preds(
 def predict_batch(learn: Learner, batch: Batch) -> Any:
     """Return the activated predictions of one prepared batch: no events, no progress.
 
-    In full precision also after `to_fp16`, so that an export answers the same.
+    In full precision also after `to_fp16`, so that an export answers the same. A model that has a `reset`, because it
+    carries a state from batch to batch, begins anew.
     """
     was_training = learn.model.training
     learn.model.eval()
+    reset = getattr(learn.model, "reset", None)
+    if callable(reset):
+        reset()
     try:
         raw = learn.model(*batch.inputs)
     finally:
