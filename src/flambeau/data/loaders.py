@@ -557,7 +557,6 @@ class DataLoader:
             "start_method": self.start_method,
         }
 
-
     def new(self, dataset: Any = None, **changes: Any) -> DataLoader:
         """Return a loader like this one with another data set or other settings."""
         dataset = self.dataset if dataset is None else dataset

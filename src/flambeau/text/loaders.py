@@ -29,15 +29,15 @@ from flambeau.text.dataset import LMDatasets
 from flambeau.text.documents import Documents, Ints, offsets_of
 from flambeau.text.special_tokens import PAD_ID
 
-BATCHES_SORTED_TOGETHER = 50
+BATCHES_SORTED_TOGETHER = 200  # of IMDb's reviews, 64 a batch, 3 % of the places are padding then; 9 % with 50
 
 
 class SortedDL(DataLoader):
     """A loader whose batches hold samples of about one length, which wastes little on filling up.
 
-    In training the items are shuffled, each run of 50 batches' worth is sorted by length, and the batches are shuffled;
-    the batch with the longest item comes first, so that memory runs out at once if it does. In validation all items are
-    sorted, the longest first, and predictions are put back into the items' order.
+    In training the items are shuffled, each run of 200 batches' worth is sorted by length, and the batches are
+    shuffled; the batch with the longest item comes first, so that memory runs out at once if it does. In validation all
+    items are sorted, the longest first, and predictions are put back into the items' order.
 
     Args:
         sort_func: gives a sample's length (None: that of its first column); `res`: the lengths, where they are known.
