@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -117,3 +118,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str |
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
+
+
+def installed_path(package: str, inside: str) -> pathlib.Path | None:
+    """Return a file or folder of an installed package, which is not imported; None where it is not there."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = pathlib.Path(spec.submodule_search_locations[0]) / inside
+    return path if path.exists() else None

@@ -17,8 +17,9 @@ from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.tables import table_column
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, DataError
+from flambeau.foundation.progress_bar import progress_bar
 from flambeau.text.documents import Documents, Ints
-from flambeau.text.numbering import learn_vocab, number_documents, progress_bar, renumbered
+from flambeau.text.numbering import learn_vocab, number_documents, renumbered
 from flambeau.text.numericalize import Numericalize
 from flambeau.text.token_tags import TokenTags, words_of
 from flambeau.text.tokenizer import JOINED, Tokenizer, as_texts

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from flambeau.foundation.lists import noop
 from flambeau.text.documents import Documents, Ints, offsets_of
 from flambeau.text.numericalize import Numericalize
 from flambeau.text.special_tokens import UNK_ID
 
-MANY = 5000  # documents from which on a progress bar is shown
 TOLD_EVERY = 500
 
 
@@ -81,15 +77,3 @@ def renumbered(documents: Documents, words: Sequence[str], num: Numericalize, in
         if in_memory
         else Documents(documents.ids, documents.offsets, table)
     )
-
-
-@contextmanager
-def progress_bar(n: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many are done; in a terminal, where they are many, a bar shows it."""
-    console = Console(stderr=True)
-    if n < MANY or not (console.is_terminal or console.is_jupyter):
-        yield lambda done: None
-        return
-    with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task(what, total=n)
-        yield lambda done: bars.update(bar, completed=done)

@@ -26,11 +26,12 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.splitters import RandomSplitter
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError
 from flambeau.foundation.paths import Path, atomic_write
+from flambeau.foundation.progress_bar import progress_bar
 from flambeau.text.corpus import Corpus, as_corpus
 from flambeau.text.dataset import LMDatasets
 from flambeau.text.documents import Documents, Ints, offsets_of
 from flambeau.text.loaders import LMDataLoader
-from flambeau.text.numbering import ProvisionalNumbers, learn_vocab, progress_bar, renumbered
+from flambeau.text.numbering import ProvisionalNumbers, learn_vocab, renumbered
 from flambeau.text.numericalize import Numericalize
 from flambeau.text.tokenizer import Tokenizer
 

@@ -8,13 +8,13 @@ Code that a model brings along is never run.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, missing_dependency
+from flambeau.foundation.paths import installed_path
 from flambeau.foundation.sites import hub_unreachable
 
 OFFLINE_NAME = "minilm"
@@ -123,11 +123,7 @@ def no_files(name: str, reason: str) -> str:
 def find_packaged(hub_name: str) -> Path | None:
     """Return the folder of a model that is installed as a package, without importing that package."""
     packaged = PACKAGED.get(hub_name)
-    spec = importlib.util.find_spec(packaged.package) if packaged else None
-    if packaged is None or spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0]) / packaged.folder
-    return folder if folder.is_dir() else None
+    return None if packaged is None else installed_path(*packaged)
 
 
 def _require_files(folder: Path, needs: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ Weights are only ever read as safetensors or with `weights_only=True`: loading n
 from __future__ import annotations
 
 import http.client
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, unknown_name
+from flambeau.foundation.paths import installed_path
 from flambeau.foundation.sites import hub_unreachable, unreachable
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -111,11 +111,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
 def find_packaged(name: str) -> Path | None:
     """Return the weights for timm's `name` that are installed as a package, without importing that package."""
     packaged = PACKAGED.get(name.removesuffix(".in1k"))
-    spec = importlib.util.find_spec(packaged.package) if packaged else None
-    if packaged is None or spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(spec.submodule_search_locations[0]) / packaged.file
-    return path if path.is_file() else None
+    return None if packaged is None else installed_path(*packaged)
 
 
 def pretrained_torchvision(name: str, weights: str = "DEFAULT", **options: Any) -> nn.Module:
