@@ -142,3 +142,8 @@ def test_documents_beyond_the_window_are_read_in_windows_and_told(capsys):
     assert learn.validate()[0] > 0
     transformer_learner(dls, tiny_folder("bert"), long="truncate")
     assert "only their beginning is read" in capsys.readouterr().out
+
+
+def test_a_masked_language_model_on_loaders_of_classes_speaks_of_tokens(capsys):
+    transformer_learner(loaders(), tiny_folder("bert"), task="masked_lm")
+    assert "tokens, MaskedTokenLoss" in capsys.readouterr().out

@@ -333,11 +333,11 @@ def _class_names(dls: DataLoaders) -> list[str]:
 def _summary_line(learn: TransformerLearner, kinds: Sequence[Kind]) -> str:
     model, n_out = learn.transformer, learn.transformer.settings["n_out"]
     what = f"{n_out} number{'s' * (n_out != 1)}"
-    if kinds and isinstance(kinds[0], Category):
+    if model.task in LANGUAGE:  # loaders of classes may have been given, whose texts it learns from
+        what = f"{n_out:,} tokens"
+    elif kinds and isinstance(kinds[0], Category):
         what = f"{n_out} classes"
     elif kinds and isinstance(kinds[0], MultiCategory):
         what = f"{n_out} labels, any number of them"
-    elif model.task in LANGUAGE:
-        what = f"{n_out:,} tokens"
     loss = getattr(learn.loss_func, "__name__", type(learn.loss_func).__name__)
     return f"{model.task}: {what}, {loss}, windows of {model.window} ids, on {learn.device}"
