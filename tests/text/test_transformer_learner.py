@@ -15,12 +15,14 @@ from flambeau.data.categorize import MultiCategorize
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.dataset import Getter
 from flambeau.data.kinds import Number
+from flambeau.data.target_blocks import RegressionBlock
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.foundation.seeds import set_seed
 from flambeau.nn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from flambeau.nn.metrics import accuracy
 from flambeau.nn.optimizers import get_hyper
+from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner, usual_rate
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
 from flambeau.train.callback import Callback
@@ -71,6 +73,41 @@ def test_a_learner_of_numbers_learns_them() -> None:
     with learn.no_logging():
         learn.fit_one_cycle(20, 5e-3)
     assert learn.validate()[0] < 0.05
+
+
+def priced(kind: str, path: Path) -> TransformerLearner:
+    set_seed(1)
+    prices = [230_000.0 if label_of(text) == "good" else 170_000.0 for text in SENTENCES]
+    dls = TextDataLoaders.from_df(
+        pd.DataFrame({"text": SENTENCES * 2, "price": prices * 2}), path, text_col="text", label_col="price",
+        y_block=RegressionBlock(), transformer=tiny_folder(kind), bs=8, seed=1,
+    )  # fmt: skip
+    return transformer_learner(dls, tiny_folder(kind), dropout=0.0)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2"])
+def test_a_new_head_of_numbers_begins_at_the_targets_scale(kind: str, tmp_path: Path) -> None:
+    learn = priced(kind, tmp_path)
+    begun, _ = learn.get_preds()
+    # the head of GPT-2 has no biases, so its answers cannot begin at the mean
+    assert kind == "gpt2" or (begun - 200_000).abs().max() < 20_000
+    with learn.no_logging():
+        learn.fit_one_cycle(20, 5e-3)
+    numbers, targets = learn.get_preds()
+    assert (numbers.reshape(-1) - targets.reshape(-1)).abs().mean() < 10_000
+    again = load_learner(learn.export("prices.safetensors"))
+    assert torch.allclose(again.predict(SENTENCES[0])[2], learn.predict(SENTENCES[0])[2])
+    folder = learn.save_pretrained("mine")
+    written = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    encoded = transformers.AutoTokenizer.from_pretrained(folder)(SENTENCES[:1], return_tensors="pt")
+    with torch.no_grad():
+        expected = written(**encoded).logits
+        assert torch.allclose(learn.model.eval()(encoded["input_ids"]), expected, rtol=1e-4)
+    # a head that was trained is taken as it is
+    on = transformer_learner(learn.dls, folder)
+    assert on.transformer.scale is None
+    with torch.no_grad():
+        assert torch.allclose(on.model.eval()(encoded["input_ids"]), expected, rtol=1e-4)
 
 
 def test_an_export_predicts_the_same(tmp_path: Path) -> None:

@@ -120,6 +120,36 @@ class SigmoidRange(nn.Module):
         return f"{self.low}, {self.high}"
 
 
+class TargetScale(nn.Module):
+    """Bring outputs to the scale of the target: times its deviation, plus its mean, both of the training rows.
+
+    A net whose outputs begin near 0 would need thousands of steps to reach prices of 200,000.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+
+    @classmethod
+    def of(cls, targets: Tensor) -> TargetScale:
+        """Return the scale of targets `(rows, columns)`; a constant one has deviation 1."""
+        deviation = targets.std(0, correction=0)
+        return cls(targets.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+
+    @classmethod
+    def blank(cls, n_columns: int) -> TargetScale:
+        """Return the scale that changes nothing."""
+        return cls(torch.zeros(n_columns), torch.ones(n_columns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs in the target's scale."""
+        return x * self.std + self.mean
+
+
 class Embedding(nn.Embedding):
     """Look up one vector of `nf` numbers for each of `ni` things, drawn from a normal cut at two deviations."""
 

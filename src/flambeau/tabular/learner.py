@@ -14,10 +14,11 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, MultiCategory, Number
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.foundation.seeds import no_random
+from flambeau.nn.layers import TargetScale
 from flambeau.nn.optimizers import Adam
 from flambeau.tabular.data_loaders import numbers_apart
 from flambeau.tabular.dataset import TableDataset
-from flambeau.tabular.models import USUAL_LAYERS, TabularModel, TargetScale, get_emb_sz, tabular_config
+from flambeau.tabular.models import USUAL_LAYERS, TabularModel, get_emb_sz, tabular_config
 from flambeau.tabular.tabm import USUAL_WIDTHS, MembersApart, TabM, quantile_edges
 from flambeau.train.learner import Learner, Moms, all_in_one
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError, unknown_name
-from flambeau.nn.layers import BatchNorm, Embedding, LinBnDrop, SigmoidRange, emb_sz_rule
+from flambeau.nn.layers import BatchNorm, Embedding, LinBnDrop, SigmoidRange, TargetScale, emb_sz_rule
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.ReLU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.Mish, nn.ELU)
@@ -51,36 +51,6 @@ def tabular_config(
         "ps": ps, "embed_p": embed_p, "y_range": y_range, "use_bn": use_bn, "bn_final": bn_final, "bn_cont": bn_cont,
         "act_cls": act_cls, "lin_first": lin_first,
     }  # fmt: skip
-
-
-class TargetScale(nn.Module):
-    """Bring outputs to the scale of the target: times its deviation, plus its mean, both of the training rows.
-
-    A net whose outputs begin near 0 would need thousands of steps to reach prices of 200,000.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("std", std.clone())
-
-    @classmethod
-    def of(cls, targets: Tensor) -> TargetScale:
-        """Return the scale of targets `(rows, columns)`; a constant one has deviation 1."""
-        deviation = targets.std(0, correction=0)
-        return cls(targets.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
-
-    @classmethod
-    def blank(cls, n_columns: int) -> TargetScale:
-        """Return the scale that changes nothing."""
-        return cls(torch.zeros(n_columns), torch.ones(n_columns))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs in the target's scale."""
-        return x * self.std + self.mean
 
 
 class TabularModel(nn.Module):

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flambeau.foundation.errors import ArgumentError
-from flambeau.nn.layers import Embedding, SigmoidRange
-from flambeau.tabular.models import TargetScale, require_widths
+from flambeau.nn.layers import Embedding, SigmoidRange, TargetScale
+from flambeau.tabular.models import require_widths
 from flambeau.train.callback import Callback
 
 # The paper has 32 members of width 512. On Adult and California housing, with equal epochs, 8 of width 128 at a rate of

@@ -184,6 +184,11 @@ class TextDatasets(Datasets):
         n_inp = min(self.n_inp, len(columns))
         return Batch(tuple(columns[:n_inp]), tuple(columns[n_inp:]), tuple(self.kinds[: len(columns)]))
 
+    def numbers(self, column: int) -> Tensor | None:
+        """Return the numbers (items,) or (items, n) of this half in a column, None where it holds something else."""
+        held = self._column(column)
+        return held[torch.from_numpy(self.places)] if isinstance(held, Tensor) and held.is_floating_point() else None
+
     def _of_column(self, column: int, places: Ints) -> Tensor:
         held = self._column(column)
         if isinstance(held, Tensor):

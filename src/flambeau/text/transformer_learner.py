@@ -18,6 +18,7 @@ from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
+from flambeau.text.dataset import TextDatasets
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
@@ -27,6 +28,7 @@ from flambeau.text.transformer_models import (
     OF_TOKENS,
     TransformerModel,
     create_transformer,
+    scale_in_head,
     transformer_splitter,
 )
 from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
@@ -147,7 +149,7 @@ class TransformerLearner(Learner):
         if names and len(names) == net.config.num_labels:
             net.config.id2label = dict(enumerate(names))
             net.config.label2id = {name: number for number, name in enumerate(names)}
-        with quiet_transformers():
+        with quiet_transformers(), scale_in_head(self.transformer):
             net.save_pretrained(path)
         markers = {
             f"{role}_token": tokenizer.backend.id_to_token(n) for role, n in tokenizer.ids.items() if n is not None
@@ -228,8 +230,9 @@ def transformer_learner(
         pairs = task not in LANGUAGE and holds_pairs(dls.one_batch().inputs[0], tokenizer)
     with nullcontext() if seed is None else no_random(seed):
         model = create_transformer(
-            name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout
-        )
+            name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout,
+            targets=_numbers_of(dls) if task == "regression" else None,
+        )  # fmt: skip
     if lr is None:
         rate = usual_rate(model)
         lr = slice(rate / SLOWEST, rate)
@@ -323,6 +326,14 @@ def task_of(dls: DataLoaders) -> str:
         f"The task cannot be told from targets of kind {', '.join(type(k).__name__ for k in kinds) or 'none'}. Pass "
         "task='classification', 'regression', 'token classification', 'masked_lm' or 'causal_lm', and n_out."
     )
+
+
+def _numbers_of(dls: DataLoaders) -> Tensor | None:
+    """Return the numbers (n,) or (n, n_out) of the training documents, None where the loaders do not hold them."""
+    dataset = getattr(dls.train, "dataset", None)
+    if not isinstance(dataset, TextDatasets) or len(dls.kinds) != dls.n_inp + 1:
+        return None
+    return dataset.numbers(dls.n_inp)
 
 
 def _class_names(dls: DataLoaders) -> list[str]:

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
 from flambeau.nn.hooks import evaluating
+from flambeau.nn.layers import TargetScale
 from flambeau.text.transformer_files import (
     WEIGHT_FILES,
     find_transformer,
@@ -57,6 +58,7 @@ class TransformerModel(nn.Module):
         pad_id: the id that fills up; `pad_is_real` where it also stands in documents (an end of text).
         edges: the markers before and after each document; `separator`: the marker between a pair, None without pairs.
         window: how many ids the network takes at once; long: "windows", or "truncate" to read the beginning alone.
+        scale: brings the numbers of "regression" to those of the targets.
     """
 
     net: Any
@@ -76,6 +78,7 @@ class TransformerModel(nn.Module):
         separator: int | None = None,
         window: int,
         long: str = "windows",
+        scale: TargetScale | None = None,
     ) -> None:
         super().__init__()
         if long not in LONG:
@@ -86,6 +89,7 @@ class TransformerModel(nn.Module):
         if window <= len(before) + len(after):
             raise ArgumentError(f"A window of {window} ids has no room beside {len(before) + len(after)} markers.")
         self.net, self.task, self.window, self.long = net, task, window, long
+        self.scale = scale
         self.pad_id, self.pad_is_real = pad_id, pad_is_real
         self.before, self.after, self.separator = before, after, separator
         accepted = inspect.signature(net.forward).parameters
@@ -101,6 +105,7 @@ class TransformerModel(nn.Module):
             "edges": [before, after],
             "separator": separator,
             "long": long,
+            "scaled": scale is not None,
             # what sizes no weights: see `build_transformer`
             "positions": {"window": window, "rotary": dict(rotary)},
         }
@@ -116,6 +121,10 @@ class TransformerModel(nn.Module):
 
         Of a masked language model few tokens are asked for, and what the vocabulary costs is most of a step.
         """
+        found = self._numbers(x, asked)
+        return found if self.scale is None else self.scale(found)
+
+    def _numbers(self, x: Tensor, asked: Tensor | None) -> Tensor:
         if x.ndim != 2 or x.is_floating_point():
             raise ShapeError(
                 f"A transformer takes ids (batch, time) of whole numbers, got {x.dtype} of shape {tuple(x.shape)}."
@@ -243,6 +252,7 @@ def create_transformer(
     window: int | None = None,
     long: str = "windows",
     dropout: float | None = None,
+    targets: Tensor | None = None,
 ) -> TransformerModel:
     """Return a pretrained transformer with a head for a task; a printed line tells which weights are new.
 
@@ -254,6 +264,7 @@ def create_transformer(
         tokenizer: the model's own; tokens that were added to it get new vectors.
         pairs: documents come in pairs. window: how many ids are read at once (None: as many as the model can).
         dropout: the share of activations left out in training, everywhere; None: as the model was pretrained.
+        targets: the numbers (n,) or (n, n_out) of a regression's training documents: a new head begins at their scale.
 
     Raises:
         ArgumentError: there is no such model, it has no such head, or the tokenizer is another model's.
@@ -292,13 +303,14 @@ def create_transformer(
         raise DownloadError(no_files(name, _first_line(error))) from error
     except Exception as error:  # safetensors, torch and transformers raise their own
         raise ExportError(f"The weights of {name!r} do not load ({_first_line(error)}).") from error
-    _tell_new(net, report, name)
+    new = _tell_new(net, report, name)
     _fit_vocabulary(net, tokenizer, name)
     described["vocab_size"] = int(net.get_input_embeddings().num_embeddings)
     model = TransformerModel(
         net, task, n_out, described, rotary, pad_id=tokenizer.pad_id, pad_is_real=not tokenizer.has_pad,
         edges=tokenizer.edges, separator=tokenizer.ids["sep"] if pairs else None,
         window=_window(net, tokenizer, window), long=long,
+        scale=None if targets is None else _scale(net, targets.reshape(len(targets), -1), new),
     )  # fmt: skip
     _try(model, tokenizer, name)
     return model
@@ -322,7 +334,7 @@ def build_transformer(settings: Mapping[str, Any]) -> TransformerModel:
         net, task, n_out, settings["config"], positions["rotary"],
         pad_id=settings["pad_id"], pad_is_real=settings["pad_is_real"],
         edges=(settings["edges"][0], settings["edges"][1]), separator=settings["separator"], window=window,
-        long=settings["long"],
+        long=settings["long"], scale=TargetScale.blank(n_out) if settings.get("scaled") else None,
     )  # fmt: skip
 
 
@@ -371,8 +383,51 @@ def _set_dropout(described: dict[str, Any], dropout: float) -> None:
             described[name] = float(dropout)
 
 
-def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> None:
-    """Print which weights the file did not hold.
+def last_linear(net: Any) -> tuple[str, nn.Linear] | None:
+    """Return the name and the layer that gives a network's answers, None where a head ends in something else."""
+    heads = [
+        (name, layer)
+        for name, layer in net.named_modules()
+        if isinstance(layer, nn.Linear) and not name.startswith(net.base_model_prefix + ".")
+    ]
+    found = heads[-1] if heads else None
+    return found if found is not None and found[1].out_features == net.config.num_labels else None
+
+
+def _scale(net: Any, targets: Tensor, new: Sequence[str]) -> TargetScale | None:
+    """Return the scale of a new head's numbers, None where the head was trained for numbers already.
+
+    It has to fit into the head when the network is written for transformers: a head without biases gets no mean.
+    """
+    head = last_linear(net)
+    if head is None or f"{head[0]}.weight" not in new or targets.shape[1] != head[1].out_features:
+        return None
+    if head[1].bias is None:
+        return TargetScale(targets.new_zeros(targets.shape[1]), targets.square().mean(0).sqrt().clamp(min=1e-12))
+    return TargetScale.of(targets)
+
+
+@contextmanager
+def scale_in_head(model: TransformerModel) -> Iterator[None]:
+    """Let the network alone answer in the targets' scale, for as long as it is written down."""
+    head = last_linear(model.net)
+    if model.scale is None or head is None:
+        yield
+        return
+    layer, scale = head[1], model.scale
+    kept = {name: value.clone() for name, value in layer.state_dict().items()}
+    with torch.no_grad():
+        layer.weight.mul_(scale.std[:, None])
+        if layer.bias is not None:
+            layer.bias.copy_(scale(layer.bias))
+    try:
+        yield
+    finally:
+        layer.load_state_dict(kept)
+
+
+def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> list[str]:
+    """Print which weights the file did not hold, and return their names.
 
     Raises:
         ArgumentError: it lacks many of the body's: it belongs to another architecture.
@@ -391,6 +446,7 @@ def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> None:
     outer = [part for part in parts if not any(part.startswith(other + ".") for other in parts)]
     told = f"new, to be trained: {', '.join(outer)}" if outer else "all weights are pretrained"
     print(f"{type(net).__name__} of {name}: {told}.")
+    return new
 
 
 def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) -> None:
