@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_reviews import reviews
 
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, TableError
 from flambeau.text.awd_lstm import AWD_LSTM
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.hugging_face import to_dataset
@@ -26,6 +26,18 @@ def test_texts_come_back_as_a_data_set_with_their_numbers_and_labels():
     assert found[3]["input_ids"] == half[3][0].tolist()
     assert found[3]["text"] == half.items["text"].iloc[3]
     assert {(row["label"], row["labels"]) for row in found} == {("neg", 0), ("pos", 1)}
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_the_halves_of_a_dictionary_of_tables_are_kept(name):
+    halves = {"train": reviews(24, seed=1), name: reviews(8, seed=2)}
+    both = datasets.DatasetDict({half: datasets.Dataset.from_pandas(frame) for half, frame in halves.items()})
+    dls = TextDataLoaders.from_df(both, text_col="text", label_col="label", bs=8)
+    assert [half.items["text"].tolist() for half in (dls.train_ds, dls.valid_ds)] == [
+        halves["train"]["text"].tolist(), halves[name]["text"].tolist()
+    ]  # fmt: skip
+    with pytest.raises(TableError, match="A dictionary came: give one of its tables"):
+        TextDataLoaders.from_df(datasets.DatasetDict({"train": both["train"]}))
 
 
 def test_a_predictor_answers_a_data_set(tmp_path):

@@ -12,16 +12,21 @@ import pathlib
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.data.tables import table_column
+from flambeau.data.tables import as_pandas, table_column
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, TableError, nearest
 from flambeau.foundation.lists import L, listify
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VALIDATION_NAMES = ("validation", "valid", "test")
 
 Split = tuple[L[int], L[int]]
 By = str | Callable[[Any], Any] | Sequence[Any]
@@ -152,6 +157,21 @@ class GrandparentSplitter:
             message = f"{left_out.total()} items are in neither set and are left out: {_counts(left_out)}."
             warnings.warn(message, stacklevel=2)
         return sides[0], sides[1]
+
+
+def halves_of(tables: Any) -> tuple[pd.DataFrame, IndexSplitter] | None:
+    """Return the "train" and "validation" tables of a dictionary as one, and its split; None where it has no such two.
+
+    What validates may be called "valid" or "test", too, as `datasets.Dataset.train_test_split` calls it.
+    """
+    import pandas as pd
+
+    names = [name for name in VALIDATION_NAMES if isinstance(tables, Mapping) and name in tables]
+    if not names or "train" not in tables:
+        return None
+    halves = [as_pandas(tables[name], "table", "read_csv") for name in ("train", names[0])]
+    whole = pd.concat(halves, ignore_index=True)
+    return whole, IndexSplitter(range(len(halves[0]), len(whole)))
 
 
 def require_halves(path: str | os.PathLike[str], halves: dict[str, str]) -> None:

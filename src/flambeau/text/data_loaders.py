@@ -11,7 +11,7 @@ from flambeau.data.block import CategoryBlock, DataBlock
 from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import get_text_files
 from flambeau.data.labels import ColReader, parent_label
-from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, require_halves
+from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, halves_of, require_halves
 from flambeau.data.tables import as_pandas, read_csv, table_column
 from flambeau.data.target_blocks import target_block
 from flambeau.foundation.errors import ArgumentError
@@ -93,7 +93,8 @@ class TextDataLoaders(DataLoaders):
     ) -> DataLoaders:
         """Return loaders of a table's rows: `text_col` holds the text, `label_col` the label.
 
-        The table is one of pandas, polars, Arrow, or a `datasets.Dataset`. Several text columns are joined, each behind
+        The table is one of pandas, polars, Arrow, a `datasets.Dataset`, or a `datasets.DatasetDict` of "train" and
+        "validation" (or "valid", "test"), whose halves are kept. Several text columns are joined, each behind
         a mark; to a transformer two of them are a pair. `label_delim` cuts a label cell into several labels; several
         label columns are numbers or zeros and ones. `y_block` says what the labels are where that is not seen from
         them. `valid_col` is true in the rows that validate; `splitter` is one of your own: `GroupSplitter("author")`.
@@ -101,6 +102,8 @@ class TextDataLoaders(DataLoaders):
         Raises:
             TableError: a column is missing; DataError: a text is missing; LabelError: a label is.
         """
+        if splitter is None and valid_col is None and (halves := halves_of(df)) is not None:
+            df, splitter = halves
         frame = as_pandas(df, "table of texts", "from_csv, for text files from_folder")
         columns: list[Any] = list(text_col) if isinstance(text_col, list | tuple) else [text_col]
         names = [table_column(frame, column).name for column in columns]
