@@ -46,12 +46,13 @@ def halves(train: pd.DataFrame, test: pd.DataFrame, part: float, seed: int) -> t
 def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **settings: Any) -> dict[str, float]:
     """Fine-tune MiniLM on texts with labels and return what is measured on the test texts."""
     epochs, lr, bs = settings.pop("epochs"), settings.pop("lr"), settings.pop("bs")
-    metrics, pairs, encoder = settings.pop("metrics"), settings.pop("pairs", False), settings.pop("encoder", None)
+    metrics, encoder = settings.pop("metrics"), settings.pop("encoder", None)
+    task = settings.pop("task", None)
     whole, splitter = halves(train, test, args.part, args.seed)
     dls = TextDataLoaders.from_df(
         whole, path=args.out, transformer="minilm", splitter=splitter, bs=bs, val_bs=128, seed=args.seed, **settings
     )
-    learn = transformer_learner(dls, "minilm", metrics=metrics, pairs=pairs, seed=args.seed)
+    learn = transformer_learner(dls, "minilm", task, metrics=metrics, seed=args.seed)
     if encoder is not None:
         learn.load_encoder(encoder)
     learn.fine_tune(args.epochs or epochs, args.lr or lr)
@@ -77,8 +78,8 @@ def banking77(args: argparse.Namespace) -> dict[str, float]:
 def stsb(args: argparse.Namespace) -> dict[str, float]:
     """How alike two sentences are, from 0 to 5: Pearson's correlation on the 1,000 validation pairs."""
     train, valid = (pd.read_csv(DATA / "stsb" / f"{half}.csv.gz") for half in ("train", "valid"))
-    columns = {"text_col": ["sentence1", "sentence2"], "label_col": "score", "pairs": True}
-    return minilm(train, valid, args, **columns, metrics=PearsonCorrCoef(), epochs=6, lr=2e-4, bs=32)
+    columns = {"text_col": ["sentence1", "sentence2"], "label_col": "score", "task": "similarity"}
+    return minilm(train, valid, args, **columns, metrics=PearsonCorrCoef(), epochs=4, lr=2e-4, bs=32)
 
 
 def imdb() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

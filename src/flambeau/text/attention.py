@@ -95,6 +95,11 @@ def attention(learn: Learner, text: str | tuple[str, str], layer: int = -1, head
             f"A {type(model).__name__} has no attention to look at: transformers have (see transformer_learner), an "
             "AWD-LSTM reads word by word. attribute(learn, text) shows which words counted."
         )
+    if model.task == "similarity":
+        raise ArgumentError(
+            "This model reads the two texts apart, so no attention goes from one to the other. A learner of "
+            "task='regression' reads them together."
+        )
     read = as_read(learn.dls, text)
     if len(read.ids) > model.window:
         raise ArgumentError(

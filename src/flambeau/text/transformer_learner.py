@@ -137,7 +137,10 @@ class TransformerLearner(Learner):
         return self
 
     def save_pretrained(self, folder: str | AnyPath) -> Path:
-        """Write the model and its tokenizer as a folder that transformers' Auto classes load; return it."""
+        """Write the model and its tokenizer as a folder that transformers' Auto classes load; return it.
+
+        Of "similarity" that is the network alone, whose tokens' vectors are to be averaged and compared.
+        """
         path = Path(folder)
         path = path if path.is_absolute() else self.path / path
         return once(self, lambda: self._write_folder(path))
@@ -208,7 +211,9 @@ def transformer_learner(
     """Return a learner of documents with a pretrained transformer: a name of the hub, a folder, or "minilm".
 
     `task` None is told by the targets: classes or labels, numbers, or the tokens that follow ("causal_lm"). With
-    "masked_lm" the model learns from documents without labels: see masking.py. See `create_transformer` for the rest.
+    "masked_lm" the model learns from documents without labels: see masking.py. With "similarity" the two texts of a
+    pair are read apart and compared, which suits models of sentences ("minilm") and needs few pairs; "regression" reads
+    them together, and may answer with any number about both. See `create_transformer` for the rest.
     `pairs` None is told by the markers of a batch. `lr` None is that of `usual_rate` for the head, a sixth for the
     embeddings, and in between for the layers. `seed` makes the new head repeatable.
 
@@ -231,7 +236,7 @@ def transformer_learner(
     with nullcontext() if seed is None else no_random(seed):
         model = create_transformer(
             name_or_folder, task, n_out, tokenizer, pairs=pairs, window=window, long=long, dropout=dropout,
-            targets=_numbers_of(dls) if task == "regression" else None,
+            targets=_numbers_of(dls) if task in ("regression", "similarity") else None,
         )  # fmt: skip
     if lr is None:
         rate = usual_rate(model)
@@ -240,7 +245,7 @@ def transformer_learner(
         dls, model, loss_func=loss_func, opt_func=opt_func, lr=lr, splitter=splitter, cbs=cbs, metrics=metrics,
         path=path, model_dir=model_dir, wd=wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, moms=moms,
     )  # fmt: skip
-    if task != "causal_lm":
+    if task not in ("causal_lm", "similarity"):
         tell_of_windows(lengths_of(dls), model.window, long)
     print(_summary_line(learn, kinds))
     return learn
@@ -324,7 +329,8 @@ def task_of(dls: DataLoaders) -> str:
         return "causal_lm"
     raise ArgumentError(
         f"The task cannot be told from targets of kind {', '.join(type(k).__name__ for k in kinds) or 'none'}. Pass "
-        "task='classification', 'regression', 'token classification', 'masked_lm' or 'causal_lm', and n_out."
+        "task='classification', 'regression', 'similarity', 'token classification', 'masked_lm' or 'causal_lm', and "
+        "n_out."
     )
 
 

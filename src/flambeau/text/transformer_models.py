@@ -3,7 +3,8 @@
     ids (batch, time) ─ mask of the padding, types of a pair ─ network of transformers ─ numbers of the task
 
 A document longer than the network's window is cut into windows, each between markers of its own; they run together,
-and their numbers are averaged, by tokens.
+and their numbers are averaged, by tokens. For "similarity" the two documents of a pair are read apart, and the averages
+of their tokens' vectors are compared by the cosine (Reimers 2019, Sentence-BERT).
 Letters: a batch of documents becomes pieces (piece, time), several where a document is long.
 """
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
+from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, ExportError, ShapeError, unknown_name
 from flambeau.nn.hooks import evaluating
 from flambeau.nn.layers import TargetScale
 from flambeau.text.transformer_files import (
@@ -35,6 +36,7 @@ from flambeau.text.transformer_recipe import (
     FewCalls,
     attention_of,
     auto_class,
+    leave_out_pooler,
     make_net,
     plain_config,
     read_config,
@@ -50,15 +52,15 @@ LAYER_BLOCKS = 4  # layer groups between the embeddings and the head: enough for
 class TransformerModel(nn.Module):
     """A network of transformers for one task: ids (batch, time), padded at the end, to numbers.
 
-    (batch, n_out) for "classification" and "regression", (batch, time, n_out) for "token classification", and
-    (batch, time, vocabulary) for "masked_lm" and "causal_lm".
+    (batch, n_out) for "classification" and "regression", (batch, 1) for "similarity", (batch, time, n_out) for "token
+    classification", and (batch, time, vocabulary) for "masked_lm" and "causal_lm".
 
     Args:
         net: the network, as `make_net` builds it; `config` and `rotary` describe it: see transformer_recipe.py.
         pad_id: the id that fills up; `pad_is_real` where it also stands in documents (an end of text).
         edges: the markers before and after each document; `separator`: the marker between a pair, None without pairs.
         window: how many ids the network takes at once; long: "windows", or "truncate" to read the beginning alone.
-        scale: brings the numbers of "regression" to those of the targets.
+        scale: brings the numbers of "regression" and "similarity" to those of the targets.
     """
 
     net: Any
@@ -92,9 +94,11 @@ class TransformerModel(nn.Module):
         self.scale = scale
         self.pad_id, self.pad_is_real = pad_id, pad_is_real
         self.before, self.after, self.separator = before, after, separator
+        self.likeness = None if task != "similarity" else likeness_layer()
         accepted = inspect.signature(net.forward).parameters
         n_types = getattr(net.config, "type_vocab_size", 0) or 0
-        self._has_types = separator is not None and n_types > 1 and "token_type_ids" in accepted
+        of_pairs = separator is not None and self.likeness is None
+        self._has_types = of_pairs and n_types > 1 and "token_type_ids" in accepted
         self.settings = {
             "model": "transformer",
             "task": task,
@@ -125,6 +129,9 @@ class TransformerModel(nn.Module):
         return found if self.scale is None else self.scale(found)
 
     def _numbers(self, x: Tensor, asked: Tensor | None) -> Tensor:
+        if self.likeness is not None:
+            first, second = self._averages(split_pairs(x, self)).chunk(2)
+            return self.likeness(torch.cosine_similarity(first, second)[:, None])
         if x.ndim != 2 or x.is_floating_point():
             raise ShapeError(
                 f"A transformer takes ids (batch, time) of whole numbers, got {x.dtype} of shape {tuple(x.shape)}."
@@ -143,6 +150,16 @@ class TransformerModel(nn.Module):
             return self.net(input_ids=x, attention_mask=torch.ones_like(x)).logits
         options = {} if types is None else {"token_type_ids": types}
         return self.net(input_ids=x, attention_mask=self.real(x), **options).logits
+
+    def _averages(self, documents: Sequence[Tensor]) -> Tensor:
+        """Return the average (document, features) of the vectors of each document's tokens, its markers included."""
+        x = pad_sequence(list(documents), batch_first=True, padding_value=self.pad_id)
+        pieces = cut_windows(x, [len(document) for document in documents], self)
+        ids = pad_sequence([piece.ids for piece in pieces], batch_first=True, padding_value=self.pad_id)
+        real = self.real(ids)
+        vectors = self.net(input_ids=ids, attention_mask=real).last_hidden_state
+        shares = (real / real.sum(1, keepdim=True)).to(vectors)
+        return _per_document((vectors * shares[..., None]).sum(1), pieces, len(documents))
 
     def real(self, x: Tensor) -> Tensor:
         """Return where ids (batch, time) are no padding: 1, else 0."""
@@ -164,6 +181,36 @@ class TransformerModel(nn.Module):
             piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
         found = self._run(ids, piece_types)
         return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
+
+
+def likeness_layer() -> nn.Linear:
+    """Return the layer from a cosine to a number: of two texts on anything it is near 0.5, with a deviation of 0.25."""
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 4.0)
+    nn.init.constant_(layer.bias, -2.0)
+    return layer
+
+
+def split_pairs(x: Tensor, model: TransformerModel) -> list[Tensor]:
+    """Return the first documents of pairs (batch, time), then the second ones, each between markers of its own.
+
+    Raises:
+        DataError: a row holds no two documents.
+    """
+    before, after = (x.new_tensor(markers) for markers in (model.before, model.after))
+    firsts, seconds = [], []
+    for row, length in zip(x, model.real(x).sum(1).tolist(), strict=True):
+        texts = row[len(before) : length - len(after)]
+        marks = texts.eq(model.separator).nonzero().reshape(-1).tolist()
+        if not marks:
+            raise DataError(
+                "Two texts were expected, to be compared, and one came. Give both: text_col=['one', 'other'], "
+                "learn.predict((one, other))."
+            )
+        n_marks = next((n for n, place in enumerate(marks) if place != marks[0] + n), len(marks))  # RoBERTa puts two
+        firsts.append(torch.cat([before, texts[: marks[0]], after]))
+        seconds.append(torch.cat([before, texts[marks[0] + n_marks :], after]))
+    return firsts + seconds
 
 
 @contextmanager
@@ -291,6 +338,12 @@ def create_transformer(
     n_out = n_out if task not in LANGUAGE else max(config.vocab_size, tokenizer.vocab_size)
     if task not in LANGUAGE:
         config.num_labels = n_out
+    if task == "similarity" and (n_out != 1 or not pairs or tokenizer.ids["sep"] is None):
+        raise ArgumentError(
+            f"task='similarity' answers two texts with one number, how alike they are; got n_out={n_out}, "
+            f"pairs={pairs}, and a tokenizer {'without' if tokenizer.ids['sep'] is None else 'with'} a separator. For "
+            "classes of pairs there is task='classification'."
+        )
     config.use_cache = False  # of keys and values, which only generating looks up again
     try:
         with quiet_transformers():
@@ -303,6 +356,8 @@ def create_transformer(
         raise DownloadError(no_files(name, _first_line(error))) from error
     except Exception as error:  # safetensors, torch and transformers raise their own
         raise ExportError(f"The weights of {name!r} do not load ({_first_line(error)}).") from error
+    if task == "similarity":
+        leave_out_pooler(net)
     new = _tell_new(net, report, name)
     _fit_vocabulary(net, tokenizer, name)
     described["vocab_size"] = int(net.get_input_embeddings().num_embeddings)
@@ -310,7 +365,7 @@ def create_transformer(
         net, task, n_out, described, rotary, pad_id=tokenizer.pad_id, pad_is_real=not tokenizer.has_pad,
         edges=tokenizer.edges, separator=tokenizer.ids["sep"] if pairs else None,
         window=_window(net, tokenizer, window), long=long,
-        scale=None if targets is None else _scale(net, targets.reshape(len(targets), -1), new),
+        scale=None if targets is None else _scale(task, net, targets.reshape(len(targets), -1), new),
     )  # fmt: skip
     _try(model, tokenizer, name)
     return model
@@ -354,7 +409,7 @@ def transformer_splitter(model: nn.Module) -> list[list[nn.Parameter]]:
     place, layers = max(lists, key=lambda found: len(found[1]))
     n_blocks = min(LAYER_BLOCKS, len(layers))
     groups: list[list[nn.Parameter]] = [[] for _ in range(n_blocks + 2)]
-    body, stacks = f"{net.base_model_prefix}.", tuple(f"{name}." for name, _ in lists)
+    body, stacks = _body_prefix(net), tuple(f"{name}." for name, _ in lists)
     reached, placed = False, set()
     named = list(net.named_parameters(remove_duplicate=False))
     # a head that is tied to the embeddings is theirs, wherever the network lists it
@@ -372,7 +427,14 @@ def transformer_splitter(model: nn.Module) -> list[list[nn.Parameter]]:
             groups[-2].append(parameter)
         else:
             groups[-1 if reached else 0].append(parameter)
+    likeness = getattr(model, "likeness", None)
+    groups[-1] += [] if likeness is None else list(likeness.parameters())
     return [group for group in groups if group]
+
+
+def _body_prefix(net: Any) -> str:
+    """Return how the names of a body's weights begin, "" where the network has no head."""
+    return "" if net.base_model is net else f"{net.base_model_prefix}."
 
 
 def _set_dropout(described: dict[str, Any], dropout: float) -> None:
@@ -394,11 +456,13 @@ def last_linear(net: Any) -> tuple[str, nn.Linear] | None:
     return found if found is not None and found[1].out_features == net.config.num_labels else None
 
 
-def _scale(net: Any, targets: Tensor, new: Sequence[str]) -> TargetScale | None:
+def _scale(task: str, net: Any, targets: Tensor, new: Sequence[str]) -> TargetScale | None:
     """Return the scale of a new head's numbers, None where the head was trained for numbers already.
 
     It has to fit into the head when the network is written for transformers: a head without biases gets no mean.
     """
+    if task == "similarity":
+        return TargetScale.of(targets)
     head = last_linear(net)
     if head is None or f"{head[0]}.weight" not in new or targets.shape[1] != head[1].out_features:
         return None
@@ -410,7 +474,7 @@ def _scale(net: Any, targets: Tensor, new: Sequence[str]) -> TargetScale | None:
 @contextmanager
 def scale_in_head(model: TransformerModel) -> Iterator[None]:
     """Let the network alone answer in the targets' scale, for as long as it is written down."""
-    head = last_linear(model.net)
+    head = None if model.task == "similarity" else last_linear(model.net)
     if model.scale is None or head is None:
         yield
         return
@@ -433,10 +497,10 @@ def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> list[str]:
         ArgumentError: it lacks many of the body's: it belongs to another architecture.
     """
     mismatched = {key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]}
-    new = sorted({*report["missing_keys"], *mismatched})
-    body = net.base_model_prefix + "."
+    new = sorted({*report["missing_keys"], *mismatched}.intersection(net.state_dict()))
+    body = _body_prefix(net)
     total = sum(key.startswith(body) for key in net.state_dict())
-    lost = [key for key in new if key.startswith(body) and ".pooler." not in key]
+    lost = [key for key in new if key.startswith(body) and "pooler." not in key]
     if 2 * len(lost) > total:
         raise ArgumentError(
             f"{len(lost)} of {total} weights of the body are missing in {name!r}, such as {lost[0]}: its weights "
@@ -460,6 +524,8 @@ def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) ->
     words = [
         number for number in range(tokenizer.vocab_size) if number not in {tokenizer.pad_id, *tokenizer.marker_ids}
     ]
+    if model.task == "similarity":
+        words[1] = int(model.separator or 0)
     ids = torch.tensor([[*before, *words[:n], *after]])
     try:
         with evaluating(model), torch.random.fork_rng(devices=[]):

@@ -20,6 +20,7 @@ from flambeau.text.transformer_files import import_transformers, quiet_transform
 TASKS = {
     "classification": "AutoModelForSequenceClassification",
     "regression": "AutoModelForSequenceClassification",
+    "similarity": "AutoModel",
     "token classification": "AutoModelForTokenClassification",
     "masked_lm": "AutoModelForMaskedLM",
     "causal_lm": "AutoModelForCausalLM",
@@ -103,9 +104,18 @@ def make_net(config: Any, task: str, n_out: int) -> torch.nn.Module:
     if task in ("classification", "regression", "token classification"):
         config.num_labels = n_out
     with quiet_transformers():
-        return auto.from_config(
+        net: torch.nn.Module = auto.from_config(
             config, trust_remote_code=False, dtype=torch.float32, attn_implementation=attention_of(auto, config)
         )
+    if task == "similarity":
+        leave_out_pooler(net)
+    return net
+
+
+def leave_out_pooler(net: Any) -> None:
+    """Drop the layer that BERT and its kin put on the first marker's vector: the average of all tokens needs none."""
+    if isinstance(getattr(net, "pooler", None), torch.nn.Module):
+        net.pooler = None
 
 
 class FewCalls(TorchFunctionMode):

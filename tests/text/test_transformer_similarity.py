@@ -1,0 +1,134 @@
+"""Two texts are read apart by one transformer, and how alike they are is learnt from their vectors' cosine."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from test_transformer_tokenizer import needs_minilm
+from tiny_transformers import SENTENCES, batch_of, label_of, tiny_folder, transformers
+
+from flambeau.data.target_blocks import CategoryBlock
+from flambeau.foundation.errors import ArgumentError, DataError
+from flambeau.foundation.seeds import set_seed
+from flambeau.nn.sklearn_metrics import PearsonCorrCoef
+from flambeau.text.attention import attention
+from flambeau.text.attribution import attribute
+from flambeau.text.data_loaders import TextDataLoaders
+from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
+from flambeau.train.load_learner import load_learner
+
+SHORT = SENTENCES[::4]
+
+
+def pairs() -> pd.DataFrame:
+    """Return all pairs of some sentences: 4 where both say one thing, else 1."""
+    rows = [(one, other, 4.0 if label_of(one) == label_of(other) else 1.0) for one, other in product(SHORT, SHORT)]
+    return pd.DataFrame(rows, columns=["one", "other", "score"])
+
+
+def learner(kind: str, path: Path | str = ".", frame: pd.DataFrame | None = None) -> TransformerLearner:
+    set_seed(1)
+    dls = TextDataLoaders.from_df(
+        pairs() if frame is None else frame, path, 0.25, seed=1, text_col=["one", "other"], label_col="score",
+        transformer=tiny_folder(kind), bs=16,
+    )  # fmt: skip
+    return transformer_learner(dls, tiny_folder(kind), "similarity", metrics=PearsonCorrCoef(), dropout=0.0)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
+def test_likeness_is_learnt_exported_and_written(kind: str, tmp_path: Path) -> None:
+    learn = learner(kind, tmp_path)
+    assert learn.transformer.scale is not None
+    with learn.no_logging():
+        learn.fit_one_cycle(15, 5e-3)
+    assert learn.validate()[1] > 0.9
+    pair = (SHORT[0], SHORT[1])
+    number, *_ = learn.predict(pair)
+    assert number == pytest.approx(learn.predict(pair[::-1])[0], abs=1e-4)
+    again = load_learner(learn.export("alike.safetensors"))
+    assert again.predict(pair)[0] == pytest.approx(number, abs=1e-4)
+
+    # what is written is the network alone; its averaged vectors give the same number by hand
+    folder = learn.save_pretrained("mine")
+    net = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        one, other = (net(learn.tokenizer(text)[None]).last_hidden_state.mean(1) for text in pair)
+        cosine = torch.cosine_similarity(one, other)[:, None]
+        by_hand = learn.transformer.scale(learn.transformer.likeness(cosine))
+    assert by_hand.item() == pytest.approx(number, abs=1e-4)
+
+
+def test_padding_and_long_texts_change_no_answer() -> None:
+    learn = learner("bert")
+    long = (" ".join([SHORT[0]] * 12), SHORT[1])  # of three windows
+    together = batch_of(learn.tokenizer, [(SHORT[0], SHORT[1]), long])
+    with torch.no_grad():
+        model = learn.model.eval()
+        apart = torch.cat([model(learn.tokenizer(pair)[None]) for pair in ((SHORT[0], SHORT[1]), long)])
+        assert torch.allclose(model(together), apart, atol=1e-4)
+    assert together.shape[1] > 2 * learn.transformer.window
+
+
+def test_all_weights_have_a_rate_and_the_head_is_that_of_the_cosine() -> None:
+    learn = learner("bert")
+    groups = learn.layer_groups
+    placed = [id(weight) for group in groups for weight in group]
+    assert sorted(placed) == sorted(id(weight) for weight in learn.model.parameters())
+    assert [id(weight) for weight in groups[-1]] == [id(weight) for weight in learn.transformer.likeness.parameters()]
+    assert learn.transformer.net.pooler is None
+
+
+def test_an_encoder_of_another_task_is_taken(tmp_path: Path) -> None:
+    dls = TextDataLoaders.from_df(
+        pairs(), tmp_path, 0.25, seed=1, text_col="one", is_masked=True, transformer=tiny_folder("bert"), bs=16
+    )
+    transformer_learner(dls, tiny_folder("bert")).save_encoder("domain")
+    learn = learner("bert", tmp_path)
+    learn.load_encoder("domain")
+    learn.save_encoder("alike")
+    assert learner("bert", tmp_path).load_encoder("alike").validate() == learn.validate()
+
+
+def test_one_text_or_classes_are_refused() -> None:
+    learn = learner("bert")
+    with pytest.raises(DataError, match="Two texts were expected"):
+        learn.model(batch_of(learn.tokenizer, SHORT[:2]))
+    frame = pairs().astype({"score": str})
+    dls = TextDataLoaders.from_df(
+        frame, text_col=["one", "other"], label_col="score", y_block=CategoryBlock(), transformer=tiny_folder("bert")
+    )
+    with pytest.raises(ArgumentError, match="got n_out=2, pairs=True"):
+        transformer_learner(dls, tiny_folder("bert"), "similarity")
+    single = TextDataLoaders.from_df(pairs(), text_col="one", label_col="score", transformer=tiny_folder("bert"))
+    with pytest.raises(ArgumentError, match="got n_out=1, pairs=False"):
+        transformer_learner(single, tiny_folder("bert"), "similarity")
+
+
+def test_what_reads_two_texts_apart_shows_no_attention_between_them() -> None:
+    learn = learner("bert")
+    with pytest.raises(ArgumentError, match="reads the two texts apart"):
+        attention(learn, (SHORT[0], SHORT[1]))
+    with pytest.raises(ArgumentError):
+        attribute(learn, (SHORT[0], SHORT[1]))
+
+
+@needs_minilm
+def test_minilm_knows_what_is_alike_before_any_training() -> None:
+    frame = pd.DataFrame(
+        {
+            "one": ["A man plays a guitar.", "A dog runs in the snow."] * 4,
+            "other": ["Someone is playing guitar.", "Interest rates rose again.", "A cat sleeps.", "A hound runs."] * 2,
+            "score": [5.0, 0.0, 0.5, 4.5] * 2,
+        }
+    )
+    dls = TextDataLoaders.from_df(
+        frame, valid_pct=0.5, seed=1, text_col=["one", "other"], label_col="score", transformer="minilm", bs=4
+    )
+    learn = transformer_learner(dls, "minilm", "similarity")
+    alike = learn.predict(("The film is great.", "A wonderful movie."))[0]
+    other = learn.predict(("The film is great.", "The train leaves at nine."))[0]
+    assert alike > other + 1
