@@ -47,7 +47,7 @@ def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **
     """Fine-tune MiniLM on texts with labels and return what is measured on the test texts."""
     epochs, lr, bs = settings.pop("epochs"), settings.pop("lr"), settings.pop("bs")
     metrics, encoder = settings.pop("metrics"), settings.pop("encoder", None)
-    task = settings.pop("task", None)
+    task, freeze_epochs = settings.pop("task", None), settings.pop("freeze_epochs", 1)
     whole, splitter = halves(train, test, args.part, args.seed)
     dls = TextDataLoaders.from_df(
         whole, path=args.out, transformer="minilm", splitter=splitter, bs=bs, val_bs=128, seed=args.seed, **settings
@@ -55,7 +55,7 @@ def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **
     learn = transformer_learner(dls, "minilm", task, metrics=metrics, seed=args.seed)
     if encoder is not None:
         learn.load_encoder(encoder)
-    learn.fine_tune(args.epochs or epochs, args.lr or lr)
+    learn.fine_tune(args.epochs or epochs, args.lr or lr, freeze_epochs=freeze_epochs)
     loss, *values = learn.validate()
     return {"loss": loss, **{metric.name: value for metric, value in zip(learn.metrics, values, strict=True)}}
 
@@ -65,7 +65,7 @@ def sst2(args: argparse.Namespace) -> dict[str, float]:
     train, dev = (pd.read_csv(DATA / "sst2" / f"{half}.tsv.gz", sep="\t") for half in ("train", "dev"))
     dev = dev.rename(columns={"content": "sentence"})
     columns = {"text_col": "sentence", "label_col": "label"}
-    return minilm(train, dev, args, **columns, metrics=accuracy, epochs=1, lr=2e-4, bs=64)
+    return minilm(train, dev, args, **columns, metrics=accuracy, epochs=1, freeze_epochs=0, lr=2e-4, bs=32)
 
 
 def banking77(args: argparse.Namespace) -> dict[str, float]:
