@@ -60,6 +60,9 @@ def test_an_export_is_measured_on_a_table(root: Path, trained: Result) -> None:
     result = said_by("evaluate", root / "out" / "export.safetensors", root / "new.csv")
     assert result.exit_code == 0, result.output
     assert "Accuracy on 40 texts: " in result.output
+    result = said_by("evaluate", root / "out" / "export.safetensors", root / "new.csv", "--out", root / "measured")
+    assert result.exit_code == 0, result.output
+    assert (root / "measured" / "confusion.png").stat().st_size > 1000
     result = said_by("evaluate", root / "out" / "export.safetensors", root / "texts.txt")
     assert result.exit_code == 2
 

@@ -80,6 +80,7 @@ def test_forbidden_words_are_never_written():
         ("xxmaj xxrep 2 a", ["Aa"]),
         ("the film xxmaj", ["the", "film"]),
         ("xxrep", []),
+        ("xxrep ² a", ["a"]),
         ("xxrep 99999999 a", ["a" * 100]),
     ],
 )

@@ -170,6 +170,7 @@ def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         "a-1+" * 40_000,
         "://" * 60_000 + "@a.b",
         ":)" * 100_000,
+        "!!!???" * 10_000 + "a",
         "1.2e" * 40_000,
         "xx xx" * 40_000,
         "a\n" * 60_000,

@@ -33,7 +33,7 @@ def run_evaluate(export: Path, folder: Path, out: Path | None, sep: str | None =
         require_folder_to_write(out)
     learn = load_learner(export)
     if is_of_texts(learn):
-        return run_evaluate_text(learn, folder, sep)
+        return run_evaluate_text(learn, folder, out, sep)
     require_folder(folder)
     if not isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
         raise ArgumentError("flambeau evaluate measures classifiers of one class a picture; this export is another.")

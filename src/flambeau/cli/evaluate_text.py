@@ -15,11 +15,14 @@ def is_of_texts(learn: Any) -> bool:
     return type(dataset).__module__.startswith("flambeau.text.")
 
 
-def run_evaluate_text(learn: Any, data: Path, sep: str | None) -> None:
+def run_evaluate_text(learn: Any, data: Path, out: Path | None, sep: str | None) -> None:
     """Print the metrics of an export on texts it has not seen; of one class a text accuracy and the report by class.
 
+    Of classes `out` gets the picture of the confusion matrix.
+
     Raises:
-        ArgumentError: the export has no labels. TableError: a column is missing. LabelError: a class is unknown.
+        ArgumentError: the export has no labels, or `out` is given and no classes.
+        TableError: a column is missing. LabelError: a class is unknown.
     """
     from flambeau.cli.evaluate import tell_classes
     from flambeau.data.kinds import Category
@@ -28,11 +31,17 @@ def run_evaluate_text(learn: Any, data: Path, sep: str | None) -> None:
 
     if isinstance(learn.dls.valid.dataset, SelfTaughtDatasets):
         raise ArgumentError("flambeau evaluate measures answers to labelled texts; this export is a language model.")
+    of_classes = isinstance(learn.dls.kinds[learn.dls.n_inp], Category)
+    if out is not None and not of_classes:
+        raise ArgumentError("--out gets a confusion matrix, but this export gives no single class a text.")
     items = _items_of_folder(learn, data) if data.is_dir() else _items_of_table(learn, data, sep)
     loader = learn.dls.test_dl(items, with_labels=True)
-    if isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
+    if of_classes:
         interpretation = ClassificationInterpretation.from_learner(learn, dl=loader)
         tell_classes(interpretation, f"{len(items)} texts")
+        if out is not None:
+            interpretation.plot_confusion_matrix().save(out / "confusion.png")
+            print(f"Wrote {out / 'confusion.png'}")
         return
     with learn.no_bar():
         loss, *values = learn.validate(dl=loader)

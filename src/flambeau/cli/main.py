@@ -306,7 +306,7 @@ def predict(
 def evaluate(
     export: Annotated[Path, typer.Argument(help="A file written by learn.export or by flambeau train.")],
     folder: Annotated[Path, typer.Argument(help="One folder a class of pictures or texts, or a table of texts.")],
-    out: Annotated[Path | None, typer.Option(help="Of pictures: write confusion matrix and top losses here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write pictures here, such as the confusion matrix.")] = None,
     sep: Annotated[str | None, typer.Option(help="What separates the columns of a table [by the file's name].")] = None,
 ) -> None:
     """Measure an export on labelled pictures or texts it has not seen."""

@@ -52,12 +52,18 @@ class TextDataLoaders(DataLoaders):
 
         Raises:
             EmptyError: there is no such folder, or no text file in it.
+            ArgumentError: `encoding` is given beside a tokenizer or a transformer; `is_masked` without a transformer.
         """
         if valid_pct is None:
             require_halves(path, {"train": train, "valid": valid})
-        if transformer is None and tok_tfm is None:
+        if transformer is None and tok_tfm is None and not is_masked:
             text = TextBlock.from_folder(path, text_vocab, is_lm, seq_len, backwards, encoding=encoding)
         else:
+            if encoding != "utf-8":
+                raise ArgumentError(
+                    f"encoding={encoding!r} is for words by fastai's rules. A tokenizer of your own takes it itself, "
+                    "Tokenizer(encoding=...); for a transformer convert the files to UTF-8, as iconv does."
+                )
             text = _text_block(tok_tfm, transformer, text_vocab, is_lm, is_masked, seq_len, backwards)
         splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
         get_items = partial(get_text_files, folders=[train, valid]) if valid_pct is None else get_text_files

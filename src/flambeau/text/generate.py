@@ -93,7 +93,7 @@ def decode_spec_tokens(tokens: Iterable[str]) -> list[str]:
         if token in (TK_REP, TK_WREP):
             count = token
         elif count is not None:
-            number = int(token) if token.isdigit() else 1
+            number = int(token) if token.isdecimal() else 1
             waiting.append((count, min(number, MOST_REPEATS)))
             count = None
         elif token in (TK_MAJ, TK_UP):

@@ -145,7 +145,8 @@ class Tokenizer(Transform):
         if not usual or type(self.tok) not in (WordTokenizer, SubwordTokenizer):
             return super().settings()
         tok = {"subwords": self.tok.to_text()} if isinstance(self.tok, SubwordTokenizer) else {"words": True}
-        return {"tok": tok, "text_cols": self.text_cols, "mark_fields": self.mark_fields, "joiner": self.joiner}
+        columns = {"text_cols": self.text_cols, "mark_fields": self.mark_fields}
+        return {"tok": tok, **columns, "encoding": self.encoding, "joiner": self.joiner}
 
 
 def _as_splitter(tok: Any) -> Splitter:

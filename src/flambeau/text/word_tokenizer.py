@@ -70,7 +70,7 @@ _SCHEME = re.compile(r"[\w+.-]{2,}+://")
 _RUNS = re.compile(r"\S+|\s+")
 _CHUNKS = re.compile(r"\S+|[^\S ]\s*")
 _REPEATED = re.compile(r"(\S)\1\1")
-_REPEATED_SIGNS_ONLY_AT_THE_END = re.compile(r"(?:(\S)(?!\1\1))*?(?:([^\w\s])\2{2,}+)+[^\w\s]*")
+_REPEATED_SIGNS_ONLY_AT_THE_END = re.compile(r"(?:(\S)(?!\1\1))*?(?:([^\w\s])\2{2,}+)++[^\w\s]*+")
 # signs around which a rule puts blanks, so that a line break before them becomes a line break with a blank
 _SIGN_AFTER_BREAK = re.compile(r"[^\S ](?:[/#\\]|(\S)\1\1)")
 _SIGN_AFTER_PARAGRAPH = re.compile(r"\n\n(?:[/#\\]|(\S)\1\1)")
