@@ -150,3 +150,17 @@ def test_masks_that_make_no_sense_are_told() -> None:
         MaskTokens(1, 10, [], share=1.5)
     with pytest.raises(ArgumentError, match="is none of 10 ids"):
         MaskTokens(10, 10, [])
+
+
+def test_of_documents_in_windows_the_vocabulary_sees_the_tokens_that_are_asked_for_alone() -> None:
+    model, tokenizer = made("bert", "masked_lm", 0).eval(), read("bert")
+    x = batch_of(tokenizer, [" ".join(SENTENCES[:9]), SENTENCES[0], " ".join(SENTENCES[5:20])])
+    assert x.shape[1] > 2 * model.window
+    ids, asked, _ = MaskTokens.of(tokenizer).mask(x, batch_chances(1, 0, range(3)))
+    seen: list[int] = []
+    handle = model.net.cls.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[:-1].numel()))
+    with torch.no_grad():
+        picked, whole = model(ids, asked), model(ids)
+    handle.remove()
+    assert torch.allclose(picked, whole[asked], atol=1e-5)
+    assert seen[0] == asked.sum() < seen[1] / 4

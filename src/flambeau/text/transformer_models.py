@@ -138,8 +138,7 @@ class TransformerModel(nn.Module):
             )
         types = self._types(x) if self._has_types else None
         if x.shape[1] > self.window:
-            found = self._run_long(x, types)
-            return found if asked is None else found[asked]
+            return self._run_long(x, types, asked)
         if asked is None:
             return self._run(x, types)
         with _head_sees(self.body, asked):
@@ -173,12 +172,16 @@ class TransformerModel(nn.Module):
         ends = x.eq(self.separator or 0).long()
         return ((ends.cumsum(1) - ends) > 0).long() * (x != self.pad_id)
 
-    def _run_long(self, x: Tensor, types: Tensor | None) -> Tensor:
+    def _run_long(self, x: Tensor, types: Tensor | None, asked: Tensor | None) -> Tensor:
         pieces = cut_windows(x, self.real(x).sum(1).tolist(), self)
         ids = pad_sequence([piece.ids for piece in pieces], batch_first=True, padding_value=self.pad_id)
         piece_types = None
         if types is not None:
             piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
+        if asked is not None:  # never of a marker, so all of them stand in the windows, in their order
+            seen = pad_sequence([piece.asked(asked) for piece in pieces], batch_first=True)
+            with _head_sees(self.body, seen):
+                return self._run(ids, piece_types)[0]
         found = self._run(ids, piece_types)
         return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
 
@@ -243,6 +246,10 @@ class Piece:
         """Return the values (batch, time) of the window's tokens; markers take those of their neighbours."""
         own = values[self.row, self.start : self.stop]
         return torch.cat([own[:1].expand(self.offset), own, own[-1:].expand(self.n_after)])
+
+    def asked(self, places: Tensor) -> Tensor:
+        """Return which of the window's ids are asked for, of `places` (batch, time)."""
+        return torch.nn.functional.pad(places[self.row, self.start : self.stop], (self.offset, self.n_after))
 
 
 def cut_windows(x: Tensor, lengths: Sequence[int], model: TransformerModel) -> list[Piece]:
