@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from review_files import reviews, said_by, tiny_transformer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from flambeau.train.load_learner import load_learner
@@ -75,6 +78,25 @@ def test_a_classifier_stands_on_a_language_model(root: Path) -> None:
     assert "accuracy on the validation set: " in result.output
     assert len(pd.read_csv(root / "ulmfit" / "history.csv")) == 4
     assert load_learner(root / "ulmfit" / "export.safetensors").predict("great lovely")[0] in ("pos", "neg")
+
+
+def test_a_run_goes_on_from_the_language_model_that_it_began_with(root: Path) -> None:
+    command = ("train", "text", root / "reviews.csv", "--model", "ulmfit", "--lm-epochs", 0, "--out", root / "kept",
+               "--bs", 8, "--epochs", 1, "--resume", "--language-model")  # fmt: skip
+    first = said_by(*command, root / "lm")
+    assert first.exit_code == 0, first.output
+    written = (root / "kept" / "export.safetensors").read_bytes()
+    again = said_by(*command, root / "lm")
+    assert (again.exit_code, "Nothing is left to train" in again.output) == (0, True), again.output
+    assert (root / "kept" / "export.safetensors").read_bytes() == written
+    shutil.copytree(root / "lm", root / "other_lm")
+    weights = load_file(root / "other_lm" / "language_model.safetensors")
+    with safe_open(root / "other_lm" / "language_model.safetensors", "pt") as opened:
+        header = opened.metadata()
+    changed = {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
+    save_file(changed, root / "other_lm" / "language_model.safetensors", header)
+    other = said_by(*command, root / "other_lm")
+    assert (other.exit_code, "began with another language model" in other.output) == (2, True), other.output
 
 
 def test_a_folder_with_halves_is_trained_without_a_further_language_model(root: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 ULMFIT = "ulmfit"
+STARTED_FROM = "started_from.json"
 ULMFIT_LR = 2e-2
 LM_HEAD_LR, LM_LR, LM_LR_FROM_SCRATCH = 2e-2, 2e-3, 5e-3
 FALL = 2.6**4  # of the rate from the head to the deepest of five groups (Howard and Ruder 2018)
@@ -206,6 +209,7 @@ def _ulmfit(
     if language_model is not None:
         files = _files_of(language_model)
         config = encoder_sizes(files[0])
+    _require_same_start(out, files or (), resume=kept["resume"])
     dls_lm = loaders(is_lm=True)
     dls = loaders(text_vocab=list(dls_lm.vocab))
     learn = text_classifier_learner(
@@ -236,6 +240,28 @@ def _ulmfit(
     learn.unfreeze()
     learn.fit_one_cycle(epochs, slice(rate / 10 / FALL, rate / 10), **kept)
     return learn
+
+
+def _require_same_start(out: Path, files: Sequence[Path], resume: bool) -> None:
+    """Keep which language model a run begins with, and raise where one that goes on began with another.
+
+    Raises:
+        ArgumentError: it is another one.
+    """
+    from flambeau.foundation.paths import atomic_write
+
+    note, begun = out / STARTED_FROM, {}
+    for file in files:
+        with file.open("rb") as opened:
+            begun[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    if resume and note.is_file() and json.loads(note.read_text()) != begun:
+        raise ArgumentError(
+            f"--resume goes on with the run in {out}, which began with another language model. Name that one by "
+            "--language-model, or train into another folder: --out."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(note, "w") as kept:
+        json.dump(begun, kept)
 
 
 def _files_of(folder: Path) -> Sequence[Path]:
