@@ -27,6 +27,7 @@ from flambeau.nn.layers import (
     ResizeBatch,
     SigmoidRange,
     Swish,
+    TargetScale,
     TimeDistributed,
     View,
     flatten_model,
@@ -196,3 +197,8 @@ def test_a_slice_of_a_chain_is_a_plain_sequential_of_the_same_layers(chain: nn.S
     assert chain[-1] is list(chain)[-1]
     with pytest.raises(IndexError):
         chain[9]
+
+
+def test_the_scale_of_constant_targets_has_deviation_one() -> None:
+    assert TargetScale.of(torch.full((1001, 1), 0.1)).std.tolist() == [1.0]
+    assert TargetScale.of(torch.full((37, 1), 3.3)).std.tolist() == [1.0]

@@ -138,7 +138,9 @@ class TargetScale(nn.Module):
     def of(cls, targets: Tensor) -> TargetScale:
         """Return the scale of targets `(rows, columns)`; a constant one has deviation 1."""
         deviation = targets.std(0, correction=0)
-        return cls(targets.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+        # rounding of the mean leaves a constant column such as 0.1 a deviation of some 1e-8
+        varies = targets.amax(0) > targets.amin(0)
+        return cls(targets.mean(0), torch.where(varies, deviation, torch.ones_like(deviation)))
 
     @classmethod
     def blank(cls, n_columns: int) -> TargetScale:
