@@ -362,3 +362,28 @@ def test_a_rotary_model_may_reach_far_but_not_beyond_reason() -> None:
     settings["positions"]["rotary"]["rope_parameters"]["rope_theta"] = 1e12
     with pytest.raises(ExportError, match="beyond reason"):
         rebuild_model({"settings": settings}, None, weights_of(model))
+
+
+@pytest.mark.parametrize("task", ["classification", "masked_lm"])
+def test_training_on_windows_in_groups_gives_the_gradients_of_all_in_one(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = made("bert", task, 2 if task == "classification" else 0, dropout=0.0), read("bert")
+    x = batch_of(tokenizer, [" ".join(SENTENCES[:20]), SENTENCES[0], " ".join(SENTENCES[5:20])])
+    asked = (x > 4) & (torch.arange(x.shape[1]) % 3 == 0) if task == "masked_lm" else None
+    sizes: list[int] = []
+    handle = model.net.base_model.embeddings.register_forward_hook(lambda _, inputs, out: sizes.append(len(out)))
+    gradients, run = [], TransformerModel._run_windows
+    for all_in_one in (False, True):
+        if all_in_one:
+            monkeypatch.setattr(TransformerModel, "_run_windows", lambda self, n, *parts: run(self, 1000, *parts))
+        model.train().zero_grad()
+        answers = model(x, asked)
+        answers.square().sum().backward()
+        weight = model.net.get_input_embeddings().weight
+        gradients.append((answers.detach(), weight.grad.clone()))
+    handle.remove()
+    assert max(sizes[:-1]) == len(x) < sizes[-1]
+    (one, of_one), (other, of_other) = gradients
+    assert torch.allclose(one, other, atol=1e-4)
+    assert torch.allclose(of_one, of_other, atol=1e-3 * float(of_other.abs().max()))

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, ExportError, ShapeError, unknown_name
 from flambeau.nn.hooks import evaluating
@@ -139,16 +140,29 @@ class TransformerModel(nn.Module):
         types = self._types(x) if self._has_types else None
         if x.shape[1] > self.window:
             return self._run_long(x, types, asked)
-        if asked is None:
-            return self._run(x, types)
-        with _head_sees(self.body, asked):
-            return self._run(x, types)[0]
+        return self._run(x, types, asked)
 
-    def _run(self, x: Tensor, types: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, types: Tensor | None, asked: Tensor | None = None) -> Tensor:
+        if asked is not None:
+            with _head_sees(self.body, asked):
+                return self._run(x, types)[0]
         if self.task == "causal_lm":  # what comes later, padding too, is hidden from every token anyway
             return self.net(input_ids=x, attention_mask=torch.ones_like(x)).logits
         options = {} if types is None else {"token_type_ids": types}
         return self.net(input_ids=x, attention_mask=self.real(x), **options).logits
+
+    def _run_windows(self, n: int, *parts: Tensor | None) -> Tensor:
+        """Return the answers of windows; of what `_run` takes, `n` rows at a time while training.
+
+        What a group of windows remembers for the way back is computed again there (Chen 2016), so a batch of long
+        documents takes no more memory than one of as many windows.
+        """
+        ids, *_ = parts
+        assert ids is not None
+        if not self.training or len(ids) <= n:
+            return self._run(*parts)  # type: ignore[arg-type]
+        groups = [[None if part is None else part[at : at + n] for part in parts] for at in range(0, len(ids), n)]
+        return torch.cat([checkpoint(self._run, *group, use_reentrant=False) for group in groups])
 
     def _averages(self, documents: Sequence[Tensor]) -> Tensor:
         """Return the average (document, features) of the vectors of each document's tokens, its markers included."""
@@ -180,9 +194,8 @@ class TransformerModel(nn.Module):
             piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
         if asked is not None:  # never of a marker, so all of them stand in the windows, in their order
             seen = pad_sequence([piece.asked(asked) for piece in pieces], batch_first=True)
-            with _head_sees(self.body, seen):
-                return self._run(ids, piece_types)[0]
-        found = self._run(ids, piece_types)
+            return self._run_windows(len(x), ids, piece_types, seen)
+        found = self._run_windows(len(x), ids, piece_types)
         return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
 
 
@@ -536,11 +549,11 @@ def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) ->
     ids = torch.tensor([[*before, *words[:n], *after]])
     try:
         with evaluating(model), torch.random.fork_rng(devices=[]):
-            plain = model(ids)
+            plain = model._numbers(ids, None)  # before a scale, whose numbers may be any
             if model.task == "causal_lm":
-                other = model(ids.index_fill(1, torch.tensor([ids.shape[1] - 1]), words[-1]))
+                other = model._numbers(ids.index_fill(1, torch.tensor([ids.shape[1] - 1]), words[-1]), None)
                 sees_more = not torch.allclose(plain[:, :-1], other[:, :-1], atol=1e-4)
-            padded = model(torch.nn.functional.pad(ids, (0, 3), value=model.pad_id))
+            padded = model._numbers(torch.nn.functional.pad(ids, (0, 3), value=model.pad_id), None)
     except Exception as error:  # architectures raise whatever they like
         raise ArgumentError(
             f"{name!r} cannot do {model.task} here ({_first_line(error)}). Choose a model that reads with an encoder "
