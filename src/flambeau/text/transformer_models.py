@@ -466,11 +466,11 @@ def _set_dropout(described: dict[str, Any], dropout: float) -> None:
 
 
 def last_linear(net: Any) -> tuple[str, nn.Linear] | None:
-    """Return the name and the layer that gives a network's answers, None where a head ends in something else."""
+    """Return the name and the layer that gives a network's answers, None where it has no head, or one without such."""
     heads = [
         (name, layer)
         for name, layer in net.named_modules()
-        if isinstance(layer, nn.Linear) and not name.startswith(net.base_model_prefix + ".")
+        if isinstance(layer, nn.Linear) and not name.startswith(_body_prefix(net))
     ]
     found = heads[-1] if heads else None
     return found if found is not None and found[1].out_features == net.config.num_labels else None
@@ -494,7 +494,7 @@ def _scale(task: str, net: Any, targets: Tensor, new: Sequence[str]) -> TargetSc
 @contextmanager
 def scale_in_head(model: TransformerModel) -> Iterator[None]:
     """Let the network alone answer in the targets' scale, for as long as it is written down."""
-    head = None if model.task == "similarity" else last_linear(model.net)
+    head = last_linear(model.net)
     if model.scale is None or head is None:
         yield
         return
