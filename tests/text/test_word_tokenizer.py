@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flambeau.foundation.errors import ArgumentError
 from flambeau.text import word_tokenizer
+from flambeau.text.english_exceptions import english_exceptions
 from flambeau.text.rules import text_proc_rules
 from flambeau.text.word_tokenizer import WordsWithRules, WordTokenizer
 
@@ -38,6 +39,14 @@ from flambeau.text.word_tokenizer import WordsWithRules, WordTokenizer
 )
 def test_a_text_is_cut_into_words_and_signs(text: str, tokens: str) -> None:
     assert WordTokenizer().tokens(text) == tokens.split()
+
+
+@pytest.mark.parametrize("end", [*",!?;:)\".", "("])
+def test_a_word_with_a_sign_at_its_end_is_cut_as_any_chunk(end: str) -> None:
+    tokenizer = WordTokenizer({"fine!": ["fin", "e!"]})
+    for word in ["word", "WORD", "Word", "fine", "xxbos", *filter(str.isalpha, english_exceptions())]:
+        as_any = tokenizer._joined(tokenizer._cut(word + end, tokenizer._whole))
+        assert tokenizer.cut(word + end) == as_any
 
 
 def test_white_space_beyond_a_single_blank_is_a_token() -> None:

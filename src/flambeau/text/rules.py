@@ -125,10 +125,11 @@ def mark_case(word: str) -> tuple[str, str]:
     >>> mark_case("GREAT!"), mark_case("Great"), mark_case("I"), mark_case("McCoy")
     (('xxup', 'great!'), ('xxmaj', 'great'), ('', 'i'), ('', 'mccoy'))
     """
-    if len(word) > 1 and _ALL_CAPITALS.fullmatch(word):
-        return TK_UP, word.lower()
-    if len(word) > 1 and _ONE_CAPITAL.fullmatch(word):
-        return TK_MAJ, word.lower()
+    if len(word) > 1 and "A" <= word[0] <= "Z":
+        if _ALL_CAPITALS.fullmatch(word):
+            return TK_UP, word.lower()
+        if _ONE_CAPITAL.fullmatch(word):
+            return TK_MAJ, word.lower()
     return "", word.lower()
 
 

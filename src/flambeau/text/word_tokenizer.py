@@ -48,6 +48,7 @@ _PREFIXES = frozenset(_QUOTES + _PUNCTUATION + _CURRENCIES + "§%=—–")
 _SUFFIXES = frozenset(_QUOTES + _PUNCTUATION + "—–")
 _BEFORE_FULL_STOP = frozenset(_QUOTES + _PUNCTUATION + "0123456789%²-+|")
 _DIGITS = frozenset("0123456789")
+_USUAL_ENDS = frozenset(",!?;:)\"")  # of these a word of ASCII letters loses one, and no more
 _DOLLARS = ("US$", "C$", "A$")
 
 _MEASURE = re.compile(rf"(?<=[0-9])(?:{'|'.join(map(re.escape, [*_UNITS.split(), *_DOLLARS, *_CURRENCIES]))})\Z")
@@ -115,9 +116,14 @@ class WordTokenizer:
 
     def cut(self, chunk: str) -> Tokens:
         """Return the tokens of a chunk of text without white space, worked out anew."""
-        if chunk.isalpha() and chunk.isascii():
+        if not chunk.isascii():
+            tokens = self._cut(chunk, self._whole)
+        elif chunk.isalpha():
             return self._whole.get(chunk) or (chunk,)
-        tokens = self._cut(chunk, self._whole)
+        elif (word := chunk[:-1]).isalpha() and (chunk[-1] in _USUAL_ENDS or (chunk[-1] == "." and word[-1].islower())):
+            tokens = self._whole.get(chunk) or (*(self._whole.get(word) or (word,)), chunk[-1])
+        else:
+            tokens = self._cut(chunk, self._whole)
         return self._joined(tokens) if len(tokens) > 1 and not self._firsts.isdisjoint(tokens) else tokens
 
     def __getstate__(self) -> dict[str, object]:
@@ -254,13 +260,10 @@ class WordsWithRules:
         pieces = _pieces(text, words)
         if pieces is None:
             return self._step_by_step(text)
-        tokens = [BOS]
         try:
-            for known in map(self._raw.__getitem__, pieces):
-                tokens += known
+            return [BOS, *chain.from_iterable(map(self._raw.__getitem__, pieces))]
         except _NotByChunkError:
             return self._step_by_step(text)
-        return tokens
 
     def _step_by_step(self, text: str) -> list[str]:
         """Apply the rules to the whole text where they look further than one chunk; its HTML is mended already."""
@@ -278,7 +281,8 @@ class WordsWithRules:
             return self._chunk(chunk)
         elif chunk.isspace():
             return self._chunk(rm_useless_spaces(chunk))
-        return tuple(chain.from_iterable(map(self._chunk, spec_add_spaces(chunk).split())))
+        parts = spec_add_spaces(chunk).split()
+        return self._chunk(parts[0]) if len(parts) == 1 else tuple(chain.from_iterable(map(self._chunk, parts)))
 
     def _chunk(self, chunk: str) -> Tokens:
         if chunk.isspace():
