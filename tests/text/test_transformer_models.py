@@ -373,10 +373,10 @@ def test_training_on_windows_in_groups_gives_the_gradients_of_all_in_one(
     asked = (x > 4) & (torch.arange(x.shape[1]) % 3 == 0) if task == "masked_lm" else None
     sizes: list[int] = []
     handle = model.net.base_model.embeddings.register_forward_hook(lambda _, inputs, out: sizes.append(len(out)))
-    gradients, run = [], TransformerModel._run_windows
+    gradients, run = [], TransformerModel._in_groups
     for all_in_one in (False, True):
         if all_in_one:
-            monkeypatch.setattr(TransformerModel, "_run_windows", lambda self, n, *parts: run(self, 1000, *parts))
+            monkeypatch.setattr(TransformerModel, "_in_groups", lambda self, n, *parts: run(self, 1000, *parts))
         model.train().zero_grad()
         answers = model(x, asked)
         answers.square().sum().backward()

@@ -11,6 +11,7 @@ import torch
 from test_transformer_tokenizer import needs_minilm
 from tiny_transformers import SENTENCES, batch_of, label_of, tiny_folder, transformers
 
+from flambeau.data.splitters import IndexSplitter
 from flambeau.data.target_blocks import CategoryBlock
 from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.seeds import set_seed
@@ -19,6 +20,7 @@ from flambeau.text.attention import attention
 from flambeau.text.attribution import attribute
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
+from flambeau.text.transformer_models import TransformerModel
 from flambeau.train.load_learner import load_learner
 
 SHORT = SENTENCES[::4]
@@ -71,6 +73,42 @@ def test_padding_and_long_texts_change_no_answer() -> None:
         apart = torch.cat([model(learn.tokenizer(pair)[None]) for pair in ((SHORT[0], SHORT[1]), long)])
         assert torch.allclose(model(together), apart, atol=1e-4)
     assert together.shape[1] > 2 * learn.transformer.window
+
+
+def test_pairs_of_a_text_longer_than_the_window_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pairs()
+    learner("bert", frame=frame)
+    assert "longer than" not in capsys.readouterr().out
+    for which in ("one", "other"):
+        window, long = 48 - 2, frame.copy()
+        long.loc[:, which] = long[which].where(long.index != 3, " ".join(["."] * (window + 1)))
+        long.loc[:, which] = long[which].where(long.index != 4, " ".join(["."] * window))
+        dls = TextDataLoaders.from_df(
+            long, ".", text_col=["one", "other"], label_col="score", transformer=tiny_folder("bert"), bs=16,
+            splitter=IndexSplitter([0]),
+        )  # fmt: skip
+        transformer_learner(dls, tiny_folder("bert"), "similarity")
+        told = capsys.readouterr().out
+        assert f"1 of {len(frame) - 1} documents" in told
+        assert f"longer than the {window} tokens" in told
+
+
+def test_training_on_long_pairs_in_groups_gives_the_gradients_of_all_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn = learner("bert")
+    long, gradients, sizes = " ".join([SHORT[0]] * 12), [], []
+    x = batch_of(learn.tokenizer, [(SHORT[0], long), (long, SHORT[1]), (SHORT[2], SHORT[3])])
+    model = learn.model.train()
+    handle = model.net.embeddings.register_forward_hook(lambda _, inputs, out: sizes.append(len(out)))
+    in_groups = TransformerModel._in_groups
+    for all_in_one in (False, True):
+        if all_in_one:
+            monkeypatch.setattr(TransformerModel, "_in_groups", lambda self, n, *parts: in_groups(self, 1000, *parts))
+        model.zero_grad()
+        model(x).square().sum().backward()
+        gradients.append(model.net.get_input_embeddings().weight.grad.clone())
+    handle.remove()
+    assert max(sizes[:-1]) == 2 * len(x) < sizes[-1]
+    assert torch.allclose(*gradients, atol=1e-3 * float(gradients[1].abs().max()))
 
 
 def test_all_weights_have_a_rate_and_the_head_is_that_of_the_cosine() -> None:

@@ -26,7 +26,8 @@ from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.text.as_read import TextAsRead, Word, as_read
 from flambeau.text.models import SentenceEncoder
-from flambeau.text.transformer_models import TransformerModel, cut_windows
+from flambeau.text.transformer_models import TransformerModel
+from flambeau.text.transformer_windows import cut_windows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -158,6 +158,19 @@ class TextDatasets(Datasets):
         """The number of tokens of each item's first text (items,)."""
         return self._first_text().lengths[self.places]
 
+    def longest_texts(self, separator: int, n_before: int = 0) -> Ints:
+        """Return the number of tokens of the longest text of each item (items,), where this id stands between them.
+
+        `n_before` markers stand before the first text and belong to none.
+        """
+        documents = self._first_text()
+        lengths = []
+        for place in self.places.tolist():
+            ids = documents[place].numpy()
+            edges = np.concatenate([[n_before - 1], np.flatnonzero(ids == separator), [len(ids)]])
+            lengths.append(int(np.diff(edges).max()) - 1)
+        return np.asarray(lengths, dtype=np.int64)
+
     def _first_text(self) -> Documents:
         return next(held for held in self.held.values() if isinstance(held, Documents))
 

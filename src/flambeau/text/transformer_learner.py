@@ -19,6 +19,7 @@ from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
 from flambeau.text.dataset import TextDatasets
+from flambeau.text.documents import Ints
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
@@ -245,7 +246,9 @@ def transformer_learner(
         dls, model, loss_func=loss_func, opt_func=opt_func, lr=lr, splitter=splitter, cbs=cbs, metrics=metrics,
         path=path, model_dir=model_dir, wd=wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, moms=moms,
     )  # fmt: skip
-    if task not in ("causal_lm", "similarity"):
+    if task == "similarity":
+        tell_of_windows(_lengths_apart(dls, model), model.window - len(model.before) - len(model.after), long)
+    elif task != "causal_lm":
         tell_of_windows(lengths_of(dls), model.window, long)
     print(_summary_line(learn, kinds))
     return learn
@@ -340,6 +343,14 @@ def _numbers_of(dls: DataLoaders) -> Tensor | None:
     if not isinstance(dataset, TextDatasets) or len(dls.kinds) != dls.n_inp + 1:
         return None
     return dataset.numbers(dls.n_inp)
+
+
+def _lengths_apart(dls: DataLoaders, model: TransformerModel) -> Ints | None:
+    """Return the number of tokens of the longer text of each pair, its markers not counted."""
+    dataset = getattr(dls.train, "dataset", None)
+    if not isinstance(dataset, TextDatasets) or model.separator is None:
+        return None
+    return dataset.longest_texts(model.separator, len(model.before))
 
 
 def _class_names(dls: DataLoaders) -> list[str]:

@@ -5,24 +5,21 @@
 A document longer than the network's window is cut into windows, each between markers of its own; they run together,
 and their numbers are averaged, by tokens. For "similarity" the two documents of a pair are read apart, and the averages
 of their tokens' vectors are compared by the cosine (Reimers 2019, Sentence-BERT).
-Letters: a batch of documents becomes pieces (piece, time), several where a document is long.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.checkpoint import checkpoint
 
-from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, ExportError, ShapeError, unknown_name
+from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
 from flambeau.nn.hooks import evaluating
 from flambeau.nn.layers import TargetScale
 from flambeau.text.transformer_files import (
@@ -43,8 +40,8 @@ from flambeau.text.transformer_recipe import (
     read_config,
 )
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
+from flambeau.text.transformer_windows import LONG, cut_windows, in_groups, per_document, per_token, split_pairs
 
-LONG = ("windows", "truncate")
 OF_TOKENS = ("token classification", "masked_lm", "causal_lm")
 LANGUAGE = ("masked_lm", "causal_lm")
 LAYER_BLOCKS = 4  # layer groups between the embeddings and the head: enough for rates that rise step by step
@@ -131,7 +128,7 @@ class TransformerModel(nn.Module):
 
     def _numbers(self, x: Tensor, asked: Tensor | None) -> Tensor:
         if self.likeness is not None:
-            first, second = self._averages(split_pairs(x, self)).chunk(2)
+            first, second = self._averages(split_pairs(x, self.real(x).sum(1).tolist(), self)).chunk(2)
             return self.likeness(torch.cosine_similarity(first, second)[:, None])
         if x.ndim != 2 or x.is_floating_point():
             raise ShapeError(
@@ -151,28 +148,22 @@ class TransformerModel(nn.Module):
         options = {} if types is None else {"token_type_ids": types}
         return self.net(input_ids=x, attention_mask=self.real(x), **options).logits
 
-    def _run_windows(self, n: int, *parts: Tensor | None) -> Tensor:
-        """Return the answers of windows; of what `_run` takes, `n` rows at a time while training.
-
-        What a group of windows remembers for the way back is computed again there (Chen 2016), so a batch of long
-        documents takes no more memory than one of as many windows.
-        """
-        ids, *_ = parts
-        assert ids is not None
-        if not self.training or len(ids) <= n:
-            return self._run(*parts)  # type: ignore[arg-type]
-        groups = [[None if part is None else part[at : at + n] for part in parts] for at in range(0, len(ids), n)]
-        return torch.cat([checkpoint(self._run, *group, use_reentrant=False) for group in groups])
-
     def _averages(self, documents: Sequence[Tensor]) -> Tensor:
         """Return the average (document, features) of the vectors of each document's tokens, its markers included."""
         x = pad_sequence(list(documents), batch_first=True, padding_value=self.pad_id)
         pieces = cut_windows(x, [len(document) for document in documents], self)
         ids = pad_sequence([piece.ids for piece in pieces], batch_first=True, padding_value=self.pad_id)
+        found = self._in_groups(len(documents), self._average, ids)
+        return per_document(found, pieces, len(documents))
+
+    def _average(self, ids: Tensor) -> Tensor:
         real = self.real(ids)
         vectors = self.net(input_ids=ids, attention_mask=real).last_hidden_state
         shares = (real / real.sum(1, keepdim=True)).to(vectors)
-        return _per_document((vectors * shares[..., None]).sum(1), pieces, len(documents))
+        return (vectors * shares[..., None]).sum(1)
+
+    def _in_groups(self, n: int, run: Callable[..., Tensor], *parts: Tensor | None) -> Tensor:
+        return in_groups(n if self.training else None, run, *parts)
 
     def real(self, x: Tensor) -> Tensor:
         """Return where ids (batch, time) are no padding: 1, else 0."""
@@ -191,12 +182,12 @@ class TransformerModel(nn.Module):
         ids = pad_sequence([piece.ids for piece in pieces], batch_first=True, padding_value=self.pad_id)
         piece_types = None
         if types is not None:
-            piece_types = pad_sequence([piece.of(types, self) for piece in pieces], batch_first=True)
+            piece_types = pad_sequence([piece.of(types) for piece in pieces], batch_first=True)
         if asked is not None:  # never of a marker, so all of them stand in the windows, in their order
             seen = pad_sequence([piece.asked(asked) for piece in pieces], batch_first=True)
-            return self._run_windows(len(x), ids, piece_types, seen)
-        found = self._run_windows(len(x), ids, piece_types)
-        return _per_token(found, pieces, x) if self.task in OF_TOKENS else _per_document(found, pieces, len(x))
+            return self._in_groups(len(x), self._run, ids, piece_types, seen)
+        found = self._in_groups(len(x), self._run, ids, piece_types)
+        return per_token(found, pieces, x) if self.task in OF_TOKENS else per_document(found, pieces, len(x))
 
 
 def likeness_layer() -> nn.Linear:
@@ -205,28 +196,6 @@ def likeness_layer() -> nn.Linear:
     nn.init.constant_(layer.weight, 4.0)
     nn.init.constant_(layer.bias, -2.0)
     return layer
-
-
-def split_pairs(x: Tensor, model: TransformerModel) -> list[Tensor]:
-    """Return the first documents of pairs (batch, time), then the second ones, each between markers of its own.
-
-    Raises:
-        DataError: a row holds no two documents.
-    """
-    before, after = (x.new_tensor(markers) for markers in (model.before, model.after))
-    firsts, seconds = [], []
-    for row, length in zip(x, model.real(x).sum(1).tolist(), strict=True):
-        texts = row[len(before) : length - len(after)]
-        marks = texts.eq(model.separator).nonzero().reshape(-1).tolist()
-        if not marks:
-            raise DataError(
-                "Two texts were expected, to be compared, and one came. Give both: text_col=['one', 'other'], "
-                "learn.predict((one, other))."
-            )
-        n_marks = next((n for n, place in enumerate(marks) if place != marks[0] + n), len(marks))  # RoBERTa puts two
-        firsts.append(torch.cat([before, texts[: marks[0]], after]))
-        seconds.append(torch.cat([before, texts[marks[0] + n_marks :], after]))
-    return firsts + seconds
 
 
 @contextmanager
@@ -242,71 +211,6 @@ def _head_sees(body: nn.Module, asked: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A window of a document: its ids with their markers; tokens `start` to `stop` of row `row` begin at `offset`."""
-
-    ids: Tensor
-    row: int
-    start: int
-    stop: int
-    offset: int
-    n_after: int
-
-    def of(self, values: Tensor, model: TransformerModel) -> Tensor:
-        """Return the values (batch, time) of the window's tokens; markers take those of their neighbours."""
-        own = values[self.row, self.start : self.stop]
-        return torch.cat([own[:1].expand(self.offset), own, own[-1:].expand(self.n_after)])
-
-    def asked(self, places: Tensor) -> Tensor:
-        """Return which of the window's ids are asked for, of `places` (batch, time)."""
-        return torch.nn.functional.pad(places[self.row, self.start : self.stop], (self.offset, self.n_after))
-
-
-def cut_windows(x: Tensor, lengths: Sequence[int], model: TransformerModel) -> list[Piece]:
-    """Return the windows of documents: of a short one all of it, of a long one equal parts, or its beginning alone."""
-    before, after = (x.new_tensor(markers) for markers in (model.before, model.after))
-    room, pieces = model.window - len(before) - len(after), []
-    for row, length in enumerate(lengths):
-        if length <= model.window:
-            pieces.append(Piece(x[row, :length], row, 0, length, 0, 0))
-            continue
-        first, last = len(before), length - len(after)  # the document without its markers
-        n_parts = -(-(last - first) // room)
-        size = -(-(last - first) // n_parts) if model.long == "windows" else room
-        for start in range(first, last, size) if model.long == "windows" else (first,):
-            stop = min(start + size, last)
-            ids = torch.cat([before, x[row, start:stop], after])
-            pieces.append(Piece(ids, row, start, stop, len(before), len(after)))
-    return pieces
-
-
-def _per_document(found: Tensor, pieces: Sequence[Piece], n_rows: int) -> Tensor:
-    """Return the average (batch, n_out) of each document's windows, weighted by their tokens."""
-    rows = torch.tensor([piece.row for piece in pieces], device=found.device)
-    sizes = torch.tensor([max(piece.stop - piece.start, 1) for piece in pieces], device=found.device).to(found)
-    totals = found.new_zeros(n_rows).index_add(0, rows, sizes)
-    shares = sizes / totals[rows]
-    return found.new_zeros(n_rows, found.shape[1]).index_add(0, rows, found * shares[:, None])
-
-
-def _per_token(found: Tensor, pieces: Sequence[Piece], x: Tensor) -> Tensor:
-    """Return the numbers (batch, time, n_out) of each token from the windows that hold them; of padding, 0."""
-    whole = found.new_zeros(*x.shape, found.shape[-1])
-    rows: list[int] = []
-    places: list[int] = []
-    sources: list[int] = []
-    at: list[int] = []
-    for number, piece in enumerate(pieces):
-        n = piece.stop - piece.start
-        rows += [piece.row] * n
-        places += range(piece.start, piece.stop)
-        sources += [number] * n
-        at += range(piece.offset, piece.offset + n)
-    index = torch.tensor([rows, places, sources, at], device=found.device)
-    return whole.index_put((index[0], index[1]), found[index[2], index[3]])
 
 
 def create_transformer(
