@@ -53,5 +53,8 @@ ClassificationInterpretation.from_learner(learn).plot_confusion_matrix().save(ou
 
 learn.export("docstrings.safetensors")
 again = load_learner(out / "docstrings.safetensors")
-label, _, probabilities = again.predict("Fill missing values along the rows, and return a new object.")
-print(f"\nA new docstring is from {label} ({probabilities.max():.0%} sure). Wrote docstrings.safetensors to {out}")
+text = df["text"][dls.valid.dataset.indices[0]]  # one that was held out
+label, _, probabilities = again.predict(text)
+print(f"\n{text}\n\nThis docstring is from {label} ({probabilities.max():.0%} sure).")
+attribute(again, text).plot().save(out / "attribution.png")
+print(f"Wrote docstrings.safetensors, confusion.png and attribution.png (which words spoke for the answer) to {out}")

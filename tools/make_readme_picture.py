@@ -1,7 +1,8 @@
-"""Draw the pictures of the README: the demo's most certain mistakes, and models of a table side by side.
+"""Draw the pictures of the README: the demo's most certain mistakes, models of a table, and what a text says.
 
     flambeau demo && python tools/make_readme_picture.py demo flambeau-demo/pictures docs/images/demo.png
     python examples/tables.py && python tools/make_readme_picture.py tables example-tables docs/images/tables.png
+    python examples/texts.py && python tools/make_readme_picture.py texts example-texts docs/images/texts.png
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from PIL import Image
 TITLES = {
     "demo": {"batch": "what it sees", "confusion": "what it mixes up", "top_losses": "where it is most wrong"},
     "tables": {"comparison": "which model suits the table", "one-patient": "why it answers so for one patient"},
+    "texts": {"confusion": "what it mixes up", "attribution": "which words spoke for the answer"},
 }
 
 
