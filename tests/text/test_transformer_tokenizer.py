@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
-from tiny_transformers import SENTENCES, tiny_folder, transformers
+from tiny_transformers import SENTENCES, label_of, tiny_folder, transformers
 
 from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, MissingDependencyError
+from flambeau.nn.metrics import accuracy
+from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.transformer_files import find_packaged
+from flambeau.text.transformer_learner import transformer_learner
 from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
+from flambeau.train.load_learner import load_learner
 
 KINDS = ("bert", "roberta", "gpt2")
 needs_minilm = pytest.mark.skipif(
@@ -36,6 +41,58 @@ def test_ids_are_those_of_transformers(kind: str) -> None:
     pairs = ours.encode_all(SENTENCES[:2], SENTENCES[2:4])
     assert pairs == [theirs(*pair)["input_ids"] for pair in zip(SENTENCES[:2], SENTENCES[2:4], strict=True)]
     assert ours.vocab_size == len(theirs)
+
+
+@pytest.fixture
+def of_sentencepiece(tmp_path: Path) -> Path:
+    """Return a folder as DeBERTa-v3 is published: its vocabulary is a .model file alone."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    markers = {f"{role}_piece": f"[{role.upper()}]" for role in ("pad", "unk")}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_prefix=str(tmp_path / "spm"), vocab_size=80, pad_id=0, bos_id=1,
+        eos_id=2, unk_id=3, bos_piece="[CLS]", eos_piece="[SEP]", user_defined_symbols=["[MASK]"],
+        hard_vocab_limit=False, minloglevel=2, **markers,
+    )  # fmt: skip
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    config = transformers.AutoConfig.for_model(
+        "deberta-v2", **sizes, vocab_size=120, relative_attention=True, pos_att_type=["p2c", "c2p"],
+        position_biased_input=False, type_vocab_size=0, position_buckets=32, share_att_key=True,
+        norm_rel_ebd="layer_norm",
+    )  # fmt: skip
+    transformers.AutoModel.from_config(config).half().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    return tmp_path
+
+
+def test_a_vocabulary_in_a_model_file_is_read_trained_on_and_exported(
+    of_sentencepiece: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    tokenizer = TransformerTokenizer.from_pretrained(of_sentencepiece)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(of_sentencepiece / "spm.model"))
+    for text in SENTENCES[:5]:
+        assert tokenizer(text).tolist() == [1, *pieces.encode(text), 2]
+    assert tokenizer.ids["mask"] == pieces.piece_to_id("[MASK]")
+
+    frame = pd.DataFrame({"text": SENTENCES, "label": [label_of(text) for text in SENTENCES]})
+    dls = TextDataLoaders.from_df(frame, of_sentencepiece, 0.25, seed=1, transformer=of_sentencepiece, bs=8)
+    learn = transformer_learner(dls, of_sentencepiece, metrics=accuracy, dropout=0.0, seed=1)
+    # what only the code of this architecture knows of its configuration (share_att_key, ...) is kept
+    assert "new, to be trained: classifier, pooler.dense." in capsys.readouterr().out
+    assert {weight.dtype for weight in learn.model.parameters()} == {torch.float32}
+    with learn.no_logging():
+        learn.fit_one_cycle(15, 1e-2)
+    assert learn.validate()[1] > 0.9
+    again = load_learner(learn.export("deberta.safetensors"))
+    assert torch.allclose(again.predict(SENTENCES[0])[2], learn.predict(SENTENCES[0])[2], atol=1e-5)
+
+
+def test_what_reads_a_model_file_is_named_where_it_is_missing(
+    of_sentencepiece: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(MissingDependencyError, match=r"a \.model file\) needs sentencepiece, .*flambeau\[hf\]"):
+        TransformerTokenizer.from_pretrained(of_sentencepiece)
 
 
 def test_one_document_is_an_int64_tensor_and_comes_back_as_text() -> None:

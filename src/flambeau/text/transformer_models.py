@@ -434,6 +434,11 @@ def _tell_new(net: Any, report: Mapping[str, Any], name: str) -> list[str]:
     outer = [part for part in parts if not any(part.startswith(other + ".") for other in parts)]
     told = f"new, to be trained: {', '.join(outer)}" if outer else "all weights are pretrained"
     print(f"{type(net).__name__} of {name}: {told}.")
+    if lost:
+        print(
+            f"{len(lost)} of {total} weights of the body are not in the file and begin at random, such as {lost[0]}: "
+            "the model knows less than it was pretrained to. Is the file of this model, and whole?"
+        )
     return new
 
 

@@ -1,14 +1,17 @@
 """How a transformer is built again from plain values: after reading it you know what no export can ask for.
 
 transformers describes an architecture by a configuration. Of that an export keeps the numbers, words and switches that
-its class declares, and nothing that names code, another repository, a kernel or a file: building reads this
-description, and takes only architectures that transformers itself ships.
+its class declares or its code asks for, and nothing that names code, another repository, a kernel or a file: building
+reads this description, and takes only architectures that transformers itself ships.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +45,7 @@ NOT_KEPT = {
 }
 # how far positions reach sizes no weights where positions are rotations of the queries and keys
 ROTARY = re.compile("rope|position|window|context|chunk")
+ASKED_FOR = re.compile(r"""getattr\(\s*(?:self\.)?config\s*,\s*["'](\w+)["']""")
 MAX_POSITIONS = 2**24
 MAX_DEPTH = 4  # of dictionaries and lists in a configuration
 MAX_CALLS = 20_000  # of torch, to build a network; one of 80 layers takes 5,000
@@ -168,7 +172,19 @@ def _declared(model_type: Any) -> Any:
 
 def _kept_names(known: Any) -> set[str]:
     left_out = {"model_type", *NOT_KEPT, *known.sub_configs}
-    return {name for name in known.to_dict() if name not in left_out and not name.startswith("_")}
+    names = {*known.to_dict(), *_undeclared_names(type(known).__module__)}
+    return {name for name in names if name not in left_out and not name.startswith("_")}
+
+
+@cache
+def _undeclared_names(module: str) -> frozenset[str]:
+    """Return the settings that an architecture's code asks a configuration for, whether its class declares them or not.
+
+    DeBERTa-v3 is published with some that only its code knows: without `share_att_key` it is another network.
+    """
+    folder = Path(str(import_module(module).__file__)).parent
+    code = "".join(file.read_text(encoding="utf-8") for file in sorted(folder.glob("modeling_*.py")))
+    return frozenset(name for name in ASKED_FOR.findall(code) if not name.endswith("_config"))
 
 
 def _rotary_names(known: Any) -> set[str]:

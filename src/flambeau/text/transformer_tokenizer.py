@@ -7,8 +7,10 @@ the `tokenizers` library reads: an export carries the text, and predicting needs
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from flambeau.data.kinds import Kind, in_short
 from flambeau.data.transform import Transform
-from flambeau.foundation.errors import ArgumentError, DataError, DownloadError
+from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, missing_dependency
 from flambeau.text.transformer_files import (
     TOKENIZER_FILES,
     find_transformer,
@@ -112,7 +114,7 @@ class TransformerTokenizer(Transform):
         tells them apart; `special_tokens` are words that shall be one token each, such as a field's marker "[s]".
 
         Raises:
-            MissingDependencyError: transformers is not installed.
+            MissingDependencyError: transformers is not installed, or what it reads a .model file with.
             ArgumentError: there is no such folder, it holds no tokenizer, or only one that is slow.
             DownloadError: the hub cannot be asked.
         """
@@ -126,6 +128,7 @@ class TransformerTokenizer(Transform):
         except OSError as error:
             raise DownloadError(no_files(str(name_or_folder), _first_line(error))) from error
         except Exception as error:  # transformers and the libraries of each tokenizer raise their own
+            _require_readers(error, str(name_or_folder))
             raise ArgumentError(
                 f"The tokenizer of {str(name_or_folder)!r} cannot be read ({_first_line(error)}). One that brings code "
                 "along, or needs another library, is not run here: save it as tokenizer.json, and pass the folder."
@@ -344,6 +347,21 @@ def _no_text(items: Sequence[Any], start: int) -> DataError:
     return DataError(
         f"Document {place} is {value!r} of type {type(value).__name__}, and a string was expected. {advice}"
     )
+
+
+def _require_readers(error: Exception, name: str) -> None:
+    """Say which library is missing where a vocabulary is a .model file, as that of DeBERTa-v3 and T5.
+
+    Raises:
+        MissingDependencyError: one is missing.
+    """
+    if not re.search("sentencepiece|tiktoken|protobuf", str(error), re.IGNORECASE):
+        return
+    for library, module in (("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf")):
+        try:
+            import_module(module)
+        except ImportError:
+            raise missing_dependency(library, "hf", f"The tokenizer of {name!r} (a .model file)") from error
 
 
 def _first_line(error: BaseException) -> str:
