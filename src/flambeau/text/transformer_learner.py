@@ -18,7 +18,8 @@ from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
-from flambeau.text.dataset import TextDatasets
+from flambeau.text.dataset import LMDatasets, TextDatasets
+from flambeau.text.loaders import kept_seq_len, stream_loader
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
@@ -145,6 +146,9 @@ class TransformerLearner(Learner):
         path = path if path.is_absolute() else self.path / path
         return once(self, lambda: self._write_folder(path))
 
+    def export_tensors(self) -> dict[str, Tensor]:
+        return kept_seq_len(self.dls.loaders[-1])
+
     def _write_folder(self, path: Path) -> Path:
         transformers = import_transformers("Writing a transformer")
         net, tokenizer = self.transformer.net, self.tokenizer
@@ -178,8 +182,10 @@ class TransformerLearner(Learner):
             raise ExportError(
                 f"The export says that it is of a transformer, but holds a {type(exported.model).__name__}."
             )
-        train = exported.loader.new(training=True)
-        dls = DataLoaders(train, exported.loader, path=AnyPath(path).parent, n_inp=exported.n_inp)
+        loader = exported.loader
+        if isinstance(loader.dataset, LMDatasets):
+            loader = stream_loader(loader, exported.extra)
+        dls = DataLoaders(loader.new(training=True), loader, path=AnyPath(path).parent, n_inp=exported.n_inp)
         return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
 
 
