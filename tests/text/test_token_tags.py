@@ -33,7 +33,7 @@ def loaders(frame=None, **options):
 
 def test_the_first_token_of_a_word_carries_its_tag_and_no_other_does():
     tags = TokenTags(["other", "name"])
-    assert tags.align(torch.tensor([0, 1]), [-1, 0, 1, 1, -1], "here") == [-100, 0, 1, -100, -100]
+    assert tags.align(torch.tensor([0, 1]), [-1, 0, 1, 1, -1], 2, "here") == [-100, 0, 1, -100, -100]
 
 
 def test_fewer_tags_than_words_are_told():
@@ -41,6 +41,17 @@ def test_fewer_tags_than_words_are_told():
     frame.at[3, "tags"] = ["other"]
     with pytest.raises(LabelError, match=r"\d+ words but 1 tags in row 3"):
         list(loaders(frame).train)
+
+
+def test_words_of_which_a_tokenizer_leaves_nothing_keep_the_others_in_place():
+    frame = table()
+    frame.at[0, "words"] = ["\u200b", *frame.at[0, "words"], "\x00"]
+    frame.at[0, "tags"] = ["feeling", *frame.at[0, "tags"], "feeling"]
+    dls = loaders(frame, num_workers=0)
+    whole = dls.train_ds.at([0]) if 0 in list(dls.train_ds.indices) else dls.valid_ds
+    place = list(whole.indices).index(0)
+    tags = [number for number in whole[place][1].tolist() if number != NOT_ASKED]
+    assert tags == [["feeling", "other"].index(tag) for tag in table().at[0, "tags"]]
 
 
 def test_a_batch_holds_a_tag_for_each_word():

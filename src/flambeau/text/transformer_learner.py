@@ -23,6 +23,7 @@ from flambeau.text.loaders import kept_seq_len, stream_loader
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
+from flambeau.text.transformer_answers import fill_masks, tag_of_words, write_on
 from flambeau.text.transformer_files import import_transformers, quiet_transformers
 from flambeau.text.transformer_models import (
     LANGUAGE,
@@ -43,6 +44,11 @@ ENCODER = "flambeau-transformer-encoder"
 USUAL_RATE, USUAL_WIDTH = 2e-4, 384
 SLOWEST = 6.0  # the embeddings hold the most general features, and learn at a sixth of the head's rate
 HEAD_ALONE = 5.0  # a new head, while all else is frozen, bears this many times its later rate
+BY_TASK: dict[str, Callable[..., Any]] = {
+    "causal_lm": write_on,
+    "masked_lm": fill_masks,
+    "token classification": tag_of_words,
+}
 
 
 def TransformerAdam(
@@ -77,6 +83,25 @@ class TransformerLearner(Learner):
     def tokenizer(self) -> TransformerTokenizer:
         """The tokenizer of the documents."""
         return tokenizer_of(self.dls)
+
+    def predict(self, item: Any, *args: Any, **settings: Any) -> Any:
+        """Return the answer for one text, as its task has it.
+
+        A causal language model writes on: `predict(text, n_words, temperature=...)`, see `write_on`. A masked one fills
+        in the masks of a text, see `fill_masks`; of token classification there is a tag a word, see `tag_of_words`.
+        Any other gives (decoded answer, its tensor, activated prediction), see `Learner.predict`.
+
+        Raises:
+            ArgumentError: a pair was expected, and one text came.
+        """
+        model = self.transformer
+        if model.task in BY_TASK:
+            return BY_TASK[model.task](self, item, *args, **settings)
+        if model.separator is not None and isinstance(item, str):
+            raise ArgumentError(
+                f"This model reads pairs of texts, and one came: {item!r:.80}. Give both: learn.predict((one, other))."
+            )
+        return super().predict(item, *args, **settings)
 
     def fine_tune(
         self,
@@ -356,7 +381,9 @@ def _class_names(dls: DataLoaders) -> list[str]:
 def _summary_line(learn: TransformerLearner, kinds: Sequence[Kind]) -> str:
     model, n_out = learn.transformer, learn.transformer.settings["n_out"]
     what = f"{n_out} number{'s' * (n_out != 1)}"
-    if model.task in LANGUAGE:  # loaders of classes may have been given, whose texts it learns from
+    if model.task == "token classification":
+        what = f"{n_out} tags"
+    elif model.task in LANGUAGE:  # loaders of classes may have been given, whose texts it learns from
         what = f"{n_out:,} tokens"
     elif kinds and isinstance(kinds[0], Category):
         what = f"{n_out} classes"
