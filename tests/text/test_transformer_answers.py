@@ -14,6 +14,7 @@ from flambeau.data.block import DataBlock, RegressionBlock
 from flambeau.data.labels import ColReader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.seeds import set_seed
+from flambeau.interpret.interpretation import Interpretation
 from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
@@ -117,6 +118,18 @@ def test_a_long_text_is_tagged_to_its_end(tmp_path: Path) -> None:
     found = tag_words(tagger(tmp_path), words)
     assert [word for word, _ in found] == words
     assert None not in {tag for _, tag in found}
+
+
+def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
+    learn = tagger(tmp_path)
+    shown = learn.show_results(max_n=4)
+    assert shown["actual"].tolist() == shown["predicted"].tolist()
+    found = Interpretation.from_learner(learn)
+    preds, targets, losses = learn.get_preds(with_loss=True)
+    asked = targets[0] != -100
+    own = -preds[0][asked].log()[torch.arange(int(asked.sum())), targets[0][asked]]
+    assert losses[0] == pytest.approx(float(own.mean()), abs=1e-5)
+    assert found.plot_top_losses(1)["predicted"].iloc[0].count(" ") == len(TAGGED[0]) - 1
 
 
 def test_one_text_to_a_model_of_pairs_is_told(tmp_path: Path) -> None:

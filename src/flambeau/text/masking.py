@@ -137,7 +137,13 @@ class MaskedTokenLoss(CrossEntropyLossFlat):
     """
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        if prediction.ndim == 2 and target.ndim == 2:
-            target = target[target != self.ignore_index]
-        return super().forward(prediction, target)
+        """Return the loss; with `reduction="none"` one a token (batch, time), 0 where nothing was asked."""
+        if prediction.ndim != 2 or target.ndim != 2:
+            return super().forward(prediction, target)
+        asked = target != self.ignore_index
+        losses = super().forward(prediction, target[asked])
+        return losses if self.reduction != "none" else losses.new_zeros(target.shape).masked_scatter(asked, losses)
+
+    def by_item(self, answers: Tensor, target: Tensor) -> list[Tensor]:
+        """Return the answers to what was asked for, `(asked, ...)`, for each document of a batch by itself."""
+        return list(answers.split((target != self.ignore_index).sum(1).tolist()))
