@@ -15,6 +15,7 @@ from flambeau.data.labels import ColReader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.seeds import set_seed
 from flambeau.interpret.interpretation import Interpretation
+from flambeau.nn.metrics import accuracy
 from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
@@ -122,6 +123,8 @@ def test_a_long_text_is_tagged_to_its_end(tmp_path: Path) -> None:
 
 def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
     learn = tagger(tmp_path)
+    learn.metrics = [token_accuracy(), accuracy]
+    assert learn.validate()[1:] == [1.0, 1.0]
     shown = learn.show_results(max_n=4)
     assert shown["actual"].tolist() == shown["predicted"].tolist()
     found = Interpretation.from_learner(learn)
