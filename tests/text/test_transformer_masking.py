@@ -14,13 +14,13 @@ from tiny_transformers import SENTENCES, batch_of, loaders, tiny_folder
 
 from flambeau.data.batch import Batch
 from flambeau.data.chance import batch_chances
-from flambeau.data.kinds import Category, Plain
+from flambeau.data.kinds import Category
 from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.seeds import set_seed
 from flambeau.interpret.interpretation import Interpretation
 from flambeau.nn.metrics import Perplexity
 from flambeau.text.data_loaders import TextDataLoaders
-from flambeau.text.masking import MaskedTokenLoss, MaskTokens
+from flambeau.text.masking import Asked, MaskedTokenLoss, MaskTokens
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.text.transformer_tokenizer import Subwords
 from flambeau.train.load_learner import load_learner
@@ -86,7 +86,7 @@ def test_other_targets_give_way_and_columns_keep_their_kinds() -> None:
     batch = masking.on_batch(
         Batch((x,), (torch.zeros(4),), (tokenizer.kind, Category(("a", "b"))), range(4)), None, False
     )
-    assert [type(kind) for kind in batch.kinds] == [Subwords, Plain, Subwords]
+    assert [type(kind) for kind in batch.kinds] == [Subwords, Asked, Subwords]
     assert (len(batch.inputs), len(batch.targets)) == (2, 1)
     (masked, asked), (target,) = batch.inputs, batch.targets
     assert [batch.kinds[2].text(row) for row in target] == [
@@ -198,7 +198,9 @@ def test_the_answers_of_a_masked_model_are_shown_beside_what_was_hidden(tmp_path
     learn = of_two_lengths(tmp_path)
     with learn.no_logging():
         learn.fit_one_cycle(12, 5e-3)
+    assert "tensor" not in str(learn.dls.show_batch(max_n=2))
     shown = learn.show_results(max_n=3)
+    assert list(shown.columns) == ["text", "actual", "predicted"]
     counts = [[len(str(cell).split()) for cell in shown[column]] for column in ("actual", "predicted")]
     assert all(abs(one - other) <= 2 for one, other in zip(*counts, strict=True))
     found = Interpretation.from_learner(learn)

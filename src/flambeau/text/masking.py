@@ -30,6 +30,13 @@ HIDDEN, REPLACED = 0.8, 0.9  # below the first: hidden; between them: replaced; 
 MAX_IDS = 2**24
 
 
+class Asked(Plain):
+    """Which tokens are asked for (time,): a table of documents shows their words instead, in the target."""
+
+    def cells(self, value: Any) -> dict[str, str] | None:
+        return {}
+
+
 class MaskTokens(Augment):
     """A batch transform that asks for some tokens of documents: ids `(batch, time)` as the first input, nothing else.
 
@@ -88,7 +95,7 @@ class MaskTokens(Augment):
             chances = batch_chances(0, 0, batch.indices if batch.indices is not None else range(len(x)))
         masked, asked, target = self.mask(x, chances)
         kind = batch.all_kinds[0]
-        return replace(batch, inputs=(masked, asked), targets=(target,), kinds=(kind, Plain(), kind))
+        return replace(batch, inputs=(masked, asked), targets=(target,), kinds=(kind, Asked(), kind))
 
     def mask(self, x: Tensor, chances: Sequence[random.Random]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids with some hidden, which they are, and what they were (-100 elsewhere), each `(batch, time)`.
