@@ -21,6 +21,7 @@ from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.train.load_learner import load_learner
+from flambeau.train.predictor import Predictor
 
 FEELINGS = {*GOOD, *BAD}
 TAGGED = [["feeling" if word.strip(",") in FEELINGS else "other" for word in text.split()] for text in SENTENCES]
@@ -133,6 +134,12 @@ def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
     own = -preds[0][asked].log()[torch.arange(int(asked.sum())), targets[0][asked]]
     assert losses[0] == pytest.approx(float(own.mean()), abs=1e-5)
     assert found.plot_top_losses(1)["predicted"].iloc[0].count(" ") == len(TAGGED[0]) - 1
+
+
+def test_a_predictor_of_one_label_an_item_refuses_what_answers_token_by_token(tmp_path: Path) -> None:
+    for learn in (tagger(tmp_path), trained(tmp_path, "bert", is_masked=True)):
+        with pytest.raises(ArgumentError, match=r"one label an item.*load_learner\(path\).predict"):
+            Predictor(learn.export("answers.safetensors")).predict(SENTENCES[0])
 
 
 def test_one_text_to_a_model_of_pairs_is_told(tmp_path: Path) -> None:
