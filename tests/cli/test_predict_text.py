@@ -79,6 +79,24 @@ def test_a_language_model_writes_on(root: Path) -> None:
     assert (result.exit_code, "is a language model" in result.output) == (2, True)
 
 
+def test_a_transformer_that_writes_is_a_language_model_too(root: Path) -> None:
+    import transformers
+
+    from flambeau.text.data_loaders import TextDataLoaders
+    from flambeau.text.transformer_learner import transformer_learner
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_transformer(root / "reader"))
+    tokenizer.save_pretrained(root / "writer")
+    config = transformers.GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(root / "writer")
+    dls = TextDataLoaders.from_df(reviews(40), root, text_col="text", is_lm=True, transformer=root / "writer", bs=4)
+    export = transformer_learner(dls, root / "writer").export("writer.safetensors")
+    (root / "begin.txt").write_text("the film was\n")
+    result = said_by("predict", export, root / "begin.txt", "--n-words", 9)
+    assert (result.exit_code, result.output[:12]) == (0, "the film was"), result.output
+    assert len(result.output) > len("the film was\n")
+
+
 def test_what_cannot_be_read_is_told(root: Path) -> None:
     export = root / "out" / "export.safetensors"
     pd.DataFrame({"reviews": ["great"]}).to_csv(root / "odd.csv", index=False)

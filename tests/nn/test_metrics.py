@@ -259,3 +259,14 @@ def test_perplexity_takes_the_loss_of_a_learner_and_weighs_it_by_words(monkeypat
     assert metric.compute() == pytest.approx(math.exp((2 * 1.0 + 1 * 4.0) / 3))
     metric.update_with_loss(torch.tensor(9000.0), None, words)
     assert metric.compute() == math.inf
+
+
+def test_what_was_not_asked_for_does_not_count():
+    pred = torch.eye(3)[torch.tensor([[0, 1, 2], [2, 2, 2]])]
+    target = torch.tensor([[0, 1, -100], [-100, 0, -100]])
+    for metric, right in ((accuracy, 2 / 3), (error_rate, 1 / 3), (partial(top_k_accuracy, k=1), 2 / 3)):
+        assert metric(pred, target) == pytest.approx(right)
+        assert over_batches(as_metric(metric), pred, target, (1, 1)) == pytest.approx(right)
+    assert over_batches(as_metric("f1_score"), pred[..., :2], target, (1, 1)) == pytest.approx(1.0)
+    asked = target != -100
+    assert accuracy(pred[asked], target) == pytest.approx(2 / 3)  # a masked language model answers for these alone

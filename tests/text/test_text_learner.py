@@ -132,6 +132,18 @@ def test_an_exported_language_model_writes_the_same(tmp_path):
     assert loaded.predict("The film", 8, seed=3) == learn.predict("The film", 8, seed=3)
 
 
+def test_an_exported_language_model_is_validated_on_new_text_as_before(tmp_path):
+    learn = lm_learner(tmp_path)
+    learn.fit(1, 1e-2)
+    texts = reviews(20, seed=9)
+    loaded = load_learner(learn.export("lm.safetensors"))
+    dl = loaded.dls.test_dl(texts)
+    assert dl.seq_len == learn.dls.valid.seq_len
+    x, y = dl.one_batch()
+    assert x[:, 1:].tolist() == y[:, :-1].tolist()
+    assert loaded.validate(dl=dl)[0] == pytest.approx(learn.validate(dl=learn.dls.test_dl(texts))[0], abs=1e-5)
+
+
 def test_an_export_holds_the_vocabulary_once(tmp_path):
     learn = classifier(tmp_path)
     written = learn.export("reviews.safetensors").read_bytes()

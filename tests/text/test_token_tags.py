@@ -33,7 +33,7 @@ def loaders(frame=None, **options):
 
 def test_the_first_token_of_a_word_carries_its_tag_and_no_other_does():
     tags = TokenTags(["other", "name"])
-    assert tags.align(torch.tensor([0, 1]), [-1, 0, 1, 1, -1], "here") == [-100, 0, 1, -100, -100]
+    assert tags.align(torch.tensor([0, 1]), [-1, 0, 1, 1, -1], 2, "here") == [-100, 0, 1, -100, -100]
 
 
 def test_fewer_tags_than_words_are_told():
@@ -41,6 +41,15 @@ def test_fewer_tags_than_words_are_told():
     frame.at[3, "tags"] = ["other"]
     with pytest.raises(LabelError, match=r"\d+ words but 1 tags in row 3"):
         list(loaders(frame).train)
+
+
+def test_words_of_which_a_tokenizer_leaves_nothing_keep_the_others_in_place():
+    frame = table()
+    frame["words"] = [["\u200b", *words, "\x00"] for words in frame["words"]]
+    frame["tags"] = [["feeling", *tags, "feeling"] for tags in frame["tags"]]
+    half = loaders(frame).train_ds
+    tags = [number for number in half[0][1].tolist() if number != NOT_ASKED]
+    assert tags == [["feeling", "other"].index(tag) for tag in table()["tags"][half.indices[0]]]
 
 
 def test_a_batch_holds_a_tag_for_each_word():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from test_transformer_models import made
@@ -12,12 +14,14 @@ from tiny_transformers import SENTENCES, batch_of, loaders, tiny_folder
 
 from flambeau.data.batch import Batch
 from flambeau.data.chance import batch_chances
-from flambeau.data.kinds import Category, Plain
+from flambeau.data.kinds import Category
 from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.seeds import set_seed
+from flambeau.interpret.interpretation import Interpretation
 from flambeau.nn.metrics import Perplexity
-from flambeau.text.masking import MaskedTokenLoss, MaskTokens
-from flambeau.text.transformer_learner import transformer_learner
+from flambeau.text.data_loaders import TextDataLoaders
+from flambeau.text.masking import Asked, MaskedTokenLoss, MaskTokens
+from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.text.transformer_tokenizer import Subwords
 from flambeau.train.load_learner import load_learner
 from flambeau.train.recipe import describe_part, rebuild_part
@@ -82,7 +86,7 @@ def test_other_targets_give_way_and_columns_keep_their_kinds() -> None:
     batch = masking.on_batch(
         Batch((x,), (torch.zeros(4),), (tokenizer.kind, Category(("a", "b"))), range(4)), None, False
     )
-    assert [type(kind) for kind in batch.kinds] == [Subwords, Plain, Subwords]
+    assert [type(kind) for kind in batch.kinds] == [Subwords, Asked, Subwords]
     assert (len(batch.inputs), len(batch.targets)) == (2, 1)
     (masked, asked), (target,) = batch.inputs, batch.targets
     assert [batch.kinds[2].text(row) for row in target] == [
@@ -164,3 +168,43 @@ def test_of_documents_in_windows_the_vocabulary_sees_the_tokens_that_are_asked_f
     handle.remove()
     assert torch.allclose(picked, whole[asked], atol=1e-5)
     assert seen[0] == asked.sum() < seen[1] / 4
+
+
+def of_two_lengths(path: Path) -> TransformerLearner:
+    """Return a masked language model on documents of different lengths, so that loaders bring them out of order."""
+    texts = [SENTENCES[place] * (1 + place % 3) for place in range(24)]
+    frame = pd.DataFrame({"text": texts, "half": [place >= 12 for place in range(24)]})
+    dls = TextDataLoaders.from_df(
+        frame, path, text_col="text", valid_col="half", is_masked=True, transformer=tiny_folder("bert"), bs=4, seed=1,
+        device="cpu",
+    )  # fmt: skip
+    return transformer_learner(dls, tiny_folder("bert"), dropout=0.0, seed=1)
+
+
+def test_predictions_and_losses_are_those_of_each_document(tmp_path: Path) -> None:
+    learn = of_two_lengths(tmp_path)
+    preds, targets, decoded, losses = learn.get_preds(with_decoded=True, with_loss=True)
+    documents = learn.dls.valid_ds
+    assert (len(preds), len(decoded), len(losses)) == (12, 12, 12)
+    for place, target in enumerate(targets):
+        asked = target[target != -100]
+        assert torch.isin(asked, documents[place][0]).all()
+        assert decoded[place].tolist() == preds[place].argmax(1).tolist()
+        own = -preds[place][torch.arange(len(asked)), asked].log().sum() / max(len(asked), 1)
+        assert losses[place] == pytest.approx(float(own), abs=1e-4)
+
+
+def test_the_answers_of_a_masked_model_are_shown_beside_what_was_hidden(tmp_path: Path) -> None:
+    learn = of_two_lengths(tmp_path)
+    with learn.no_logging():
+        learn.fit_one_cycle(12, 5e-3)
+    assert "tensor" not in str(learn.dls.show_batch(max_n=2))
+    shown = learn.show_results(max_n=3)
+    assert list(shown.columns) == ["text", "actual", "predicted"]
+    counts = [[len(str(cell).split()) for cell in shown[column]] for column in ("actual", "predicted")]
+    assert all(abs(one - other) <= 2 for one, other in zip(*counts, strict=True))
+    found = Interpretation.from_learner(learn)
+    losses, places = found.top_losses(3)
+    assert set(places.tolist()) <= set(range(12))
+    worst = found.plot_top_losses(3)
+    assert worst["loss"].tolist() == pytest.approx(losses.tolist())

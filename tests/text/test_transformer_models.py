@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,15 @@ def test_an_added_token_gets_a_vector() -> None:
 def test_the_tokenizer_of_another_model_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"has \d+ ids, but .* has vectors for \d+: it is another model's"):
         create_transformer(tiny_folder("bert"), "classification", 2, read("roberta"))
+    # fewer ids than vectors fit, and mean other words
+    with pytest.raises(ArgumentError, match=r"'bert' is not that of .*roberta': of its \d+ tokens \d+ have another id"):
+        create_transformer(tiny_folder("roberta"), "classification", 2, read("bert"))
+
+
+def test_a_tokenizer_with_a_few_tokens_more_is_still_the_models_own(tmp_path: Path) -> None:
+    tokenizer = TransformerTokenizer.from_pretrained(tiny_folder("bert"), lowercase=True, special_tokens=["[s]", "[t]"])
+    model = create_transformer(str(tiny_folder("bert")), "classification", 2, tokenizer)
+    assert model.net.get_input_embeddings().num_embeddings == tokenizer.vocab_size
 
 
 def test_dropout_can_be_set() -> None:
@@ -260,8 +270,39 @@ def test_a_folder_without_weights_or_with_others_is_told(tmp_path: Path) -> None
     with pytest.raises(ArgumentError, match="belong to another architecture"):
         create_transformer(tmp_path, "classification", 2, read("bert"))
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ExportError, match="do not load"):
+    with pytest.raises(ExportError, match=r"do not load.*damaged or cut short"):
         create_transformer(tmp_path, "classification", 2, read("bert"))
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"nothing")
+    with pytest.raises(ExportError, match="damaged or cut short") as told:
+        create_transformer(tmp_path, "classification", 2, read("bert"))
+    assert "weights_only" not in str(told.value)
+
+
+def test_a_damaged_file_of_a_folder_is_no_matter_of_the_hub(tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("bert"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text('{"metadata": {}, "weight_map": {"a": "a.safetensors"}}')
+    with pytest.raises(ArgumentError, match=r"cannot be read .*a.safetensors.*A file in it is damaged or missing"):
+        create_transformer(tmp_path, "classification", 2, read("bert"))
+    (tmp_path / "config.json").write_text("{no")
+    with pytest.raises(ArgumentError, match=r"cannot be read .*config.json.*A file in it is damaged or missing"):
+        create_transformer(tmp_path, "classification", 2, read("bert"))
+
+
+def test_weights_that_are_no_numbers_are_told_before_any_training(tmp_path: Path) -> None:
+    net = transformers.AutoModelForMaskedLM.from_pretrained(tiny_folder("bert"))
+    with torch.no_grad():
+        net.bert.encoder.layer[1].output.dense.weight[3, 4] = torch.nan
+    net.save_pretrained(tmp_path)
+    with pytest.raises(ExportError, match=r"answers with NaN: .*layer.1.output.dense.weight.* no finite numbers"):
+        create_transformer(tmp_path, "classification", 2, read("bert"))
+
+
+@pytest.mark.parametrize("name", [None, 5, "", " "])
+def test_what_names_no_model_is_told(name: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"named by a string or a path, got .*'minilm'"):
+        create_transformer(name, "classification", 2, read("bert"))
 
 
 # built again

@@ -202,6 +202,15 @@ def test_a_document_that_is_no_string_is_told_by_place(value: Any) -> None:
         read("bert").encode_all([*["good"] * 1001, value])
 
 
+def test_half_a_character_is_told_by_place() -> None:
+    with pytest.raises(DataError, match=r"Document 1 holds half a character, '\\ud83d' at place 5.*Take such"):
+        read("bert").encode_all(["good \U0001f600", "good \ud83d film"])
+    with pytest.raises(DataError, match="Document 0 holds half a character"):
+        read("bert").encode_all(["good"], ["\udc00"])
+    with pytest.raises(DataError, match="holds half a character"):
+        read("bert").encode_words(["good", "\ud83d"])
+
+
 def test_an_id_that_does_not_exist_is_told() -> None:
     with pytest.raises(ArgumentError, match="id 5000 is not in the tokenizer's vocabulary"):
         read("bert").tokens([2, 5000])

@@ -48,7 +48,8 @@ def run_predict(
     if is_of_tables(predictor):
         return run_predict_table(predictor, files, csv, sep or ",")
     if is_of_texts(predictor.header):
-        if predictor.header.get("learner") == "language_model":
+        task = getattr(predictor.model, "task", None)
+        if predictor.header.get("learner") == "language_model" or task == "causal_lm":
             return run_write_on(export, files, n_words, temperature)
         return run_predict_text(predictor, files, csv, top, sep)
     wanted: list[Path] = []

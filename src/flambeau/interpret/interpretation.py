@@ -16,7 +16,7 @@ from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.lists import L
 from flambeau.interpret.measured import Measured, measure
 from flambeau.train.ensemble import Ensemble
-from flambeau.train.inference import predict_batch
+from flambeau.train.inference import as_asked, predict_batch
 
 if TYPE_CHECKING:
     from flambeau.data.splitters import By
@@ -120,7 +120,8 @@ class Interpretation:
         columns = [column.detach().cpu() if isinstance(column, Tensor) else column for column in loader.decode(batch)]
         learn = self.learn
         preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
-        answers = self.learn.decodes(preds)
+        loss_func = learn.members[0].loss_func if isinstance(learn, Ensemble) else learn.loss_func
+        answers = as_asked(loss_func, learn.decodes(preds), batch.targets, batch.target_kinds)
         n_inp = len(batch.inputs)
         drawn = show_results(
             [[column[i] for column in columns[:n_inp]] for i in range(len(places))],

@@ -424,7 +424,8 @@ def unreduced(loss_func: LossFunction) -> Iterator[LossFunction]:
     """Give a function of `(prediction, *targets)` that returns one loss per item, shape `(batch,)`.
 
     A loss object is switched to `reduction="none"` until the block ends; a function is called with that argument. The
-    elements of one item (pixels, tokens, columns) are averaged. Raise `ArgumentError` for a loss that has neither.
+    elements of one item (pixels, tokens, columns) are averaged, without those that the loss's `ignore_index` marks.
+    Raise `ArgumentError` for a loss that has neither.
     """
     name = getattr(loss_func, "__name__", type(loss_func).__name__)
     if not can_unreduce(loss_func):
@@ -433,7 +434,7 @@ def unreduced(loss_func: LossFunction) -> Iterator[LossFunction]:
             "Add an argument reduction='mean' that 'none' turns off, or use a loss of torch or flambeau."
         )
     holder: Any = loss_func.func if isinstance(loss_func, partial) else loss_func
-    before = getattr(holder, "reduction", None)
+    before, ignored = getattr(holder, "reduction", None), getattr(holder, "ignore_index", None)
     elementwise = loss_func
     if isinstance(before, str):
         holder.reduction = "none"
@@ -442,12 +443,19 @@ def unreduced(loss_func: LossFunction) -> Iterator[LossFunction]:
 
     def per_item(prediction: Tensor, *targets: Tensor) -> Tensor:
         losses = elementwise(prediction, *targets)
-        if losses.ndim == 0 or losses.numel() % prediction.shape[0]:
+        n_items = len(losses) if ignored is not None and losses.ndim > 1 else prediction.shape[0]
+        if losses.ndim == 0 or losses.numel() % n_items:
             raise ShapeError(
-                f"{name} with reduction='none' gave shape {_shape(losses)} for {prediction.shape[0]} items; "
+                f"{name} with reduction='none' gave shape {_shape(losses)} for {n_items} items; "
                 "one or more losses per item were expected."
             )
-        return losses if losses.shape == prediction.shape[:1] else losses.reshape(len(prediction), -1).mean(1)
+        if losses.shape == (n_items,):
+            return losses
+        losses = losses.reshape(n_items, -1)
+        if ignored is None or targets[0].numel() != losses.numel():
+            return losses.mean(1)
+        counted = targets[0].reshape(n_items, -1) != ignored
+        return (losses * counted).sum(1) / counted.sum(1).clamp(min=1)
 
     try:
         yield per_item

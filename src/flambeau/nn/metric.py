@@ -18,6 +18,8 @@ from torch import Tensor
 from flambeau.foundation.errors import ShapeError
 from flambeau.foundation.nested import apply, find_tensors
 
+NOT_ASKED = -100  # the target of what does not count: torch's losses and those of flambeau leave it out
+
 # more sums than this wait in a list no longer: each is a small allocation of its own
 _FOLD_EVERY = 512
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from flambeau.foundation.errors import ArgumentError, ShapeError, unknown_name
 from flambeau.nn import overlap_metrics, sklearn_metrics
-from flambeau.nn.metric import CollectingMetric, MeanMetric, Metric, snake_case
+from flambeau.nn.metric import NOT_ASKED, CollectingMetric, MeanMetric, Metric, snake_case
 
 
 def _same_shape(name: str, answer: Tensor, target: Tensor) -> Tensor:
@@ -31,25 +31,42 @@ def _same_shape(name: str, answer: Tensor, target: Tensor) -> Tensor:
     )
 
 
+def _asked(name: str, answer: Tensor, target: Tensor) -> Tensor:
+    """Return the targets of answers, which may be those to what is asked for alone, as of a masked language model."""
+    if answer.ndim == 1 and target.ndim == 2 and len(answer) != target.numel():
+        target = target[target != NOT_ASKED]
+    return _same_shape(name, answer, target)
+
+
+def _share(hits: Tensor, target: Tensor) -> Tensor:
+    counted = target != NOT_ASKED
+    return (hits & counted).sum() / counted.sum()
+
+
 def accuracy(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
-    """Return the share of right answers, the answer being the likeliest class on `axis`."""
+    """Return the share of right answers, the answer being the likeliest class on `axis`.
+
+    Targets of -100 do not count, as in the losses: tokens that carry no tag, or that nothing was asked about.
+    """
     answer = pred.argmax(axis)
-    return (answer == _same_shape("accuracy", answer, targ)).float().mean()
+    target = _asked("accuracy", answer, targ)
+    return _share(answer == target, target)
 
 
 def error_rate(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
     """Return the share of wrong answers: 1 - accuracy."""
     answer = pred.argmax(axis)
-    return (answer != _same_shape("error_rate", answer, targ)).float().mean()
+    target = _asked("error_rate", answer, targ)
+    return _share(answer != target, target)
 
 
 def top_k_accuracy(pred: Tensor, targ: Tensor, k: int = 5, axis: int = -1) -> Tensor:
-    """Return the share of items whose true class is among the `k` likeliest."""
+    """Return the share of items whose true class is among the `k` likeliest; targets of -100 do not count."""
     if k > pred.shape[axis]:
         raise ArgumentError(f"top_k_accuracy with k={k} needs more than {pred.shape[axis]} classes; pass a smaller k.")
     best = pred.movedim(axis, -1).topk(k)[1]
-    target = _same_shape("top_k_accuracy", best[..., 0], targ)
-    return (best == target.unsqueeze(-1)).any(-1).float().mean()
+    target = _asked("top_k_accuracy", best[..., 0], targ)
+    return _share((best == target.unsqueeze(-1)).any(-1), target)
 
 
 def accuracy_multi(pred: Tensor, targ: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
@@ -139,6 +156,10 @@ def _n_targets(pred: Tensor, targ: Tensor, *_: Any, **__: Any) -> int:
     return targ.numel()
 
 
+def _n_asked(pred: Tensor, targ: Tensor, *_: Any, **__: Any) -> Tensor:
+    return (targ != NOT_ASKED).sum()
+
+
 def _n_foreground(pred: Tensor, targ: Tensor, bkg_idx: int = 0, axis: int = 1) -> Tensor:
     return (targ != bkg_idx).sum()
 
@@ -153,9 +174,9 @@ class MeanRule:
 
 
 MEANS: dict[Callable[..., Any], MeanRule] = {
-    accuracy: MeanRule(),
-    error_rate: MeanRule(),
-    top_k_accuracy: MeanRule(),
+    accuracy: MeanRule(count=_n_asked),
+    error_rate: MeanRule(count=_n_asked),
+    top_k_accuracy: MeanRule(count=_n_asked),
     accuracy_multi: MeanRule(),
     foreground_acc: MeanRule(count=_n_foreground),
     mse: MeanRule(),

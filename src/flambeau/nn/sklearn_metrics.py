@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flambeau.foundation.errors import ArgumentError, ShapeError
-from flambeau.nn.metric import CollectingMetric, require_tensor, snake_case
+from flambeau.nn.metric import NOT_ASKED, CollectingMetric, require_tensor, snake_case
 
 
 class ActivationType(StrEnum):
@@ -31,9 +31,9 @@ class ActivationType(StrEnum):
 class AccumMetric(CollectingMetric):
     """Call `func` once on the predictions and targets of the whole set.
 
-    `dim_argmax` reads the likeliest class on that axis; `activation`, then `thresh`, apply otherwise. `invert_arg`
-    calls `func(targets, predictions)`; `to_np` hands over numpy arrays; `settings` go to `func`. `average=None` among
-    them becomes "binary" where there are two outputs and "macro" where there are more.
+    `dim_argmax` reads the likeliest class on that axis, and leaves out targets of -100; `activation`, then `thresh`,
+    apply otherwise. `invert_arg` calls `func(targets, predictions)`; `to_np` hands over numpy arrays; `settings` go to
+    `func`. `average=None` among them becomes "binary" where there are two outputs and "macro" where there are more.
     """
 
     def __init__(
@@ -81,6 +81,9 @@ class AccumMetric(CollectingMetric):
 
     def _evaluate(self, prediction: Tensor, target: Tensor) -> float:
         settings = dict(self.settings)
+        if self.dim_argmax is not None and prediction.shape == target.shape:
+            counted = target != NOT_ASKED
+            prediction, target = prediction[counted], target[counted]
         if "average" in settings and settings["average"] is None:
             settings["average"] = "binary" if self._n_outputs == 2 else "macro"
         columns: list[Any] = [c.float() if c.dtype == torch.bfloat16 else c for c in (prediction, target)]

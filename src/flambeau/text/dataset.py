@@ -90,7 +90,7 @@ class TextDatasets(Datasets):
     def _encoded(self, before: Sequence[Transform], encoder: Any) -> Documents:
         """Return the documents as a transformer's tokenizer numbers them, one text an item or a pair."""
         if self.of_words:
-            return Documents.from_lists([ids for ids, _ in self._words(before, encoder)])
+            return Documents.from_lists([ids for ids, _, _ in self._words(before, encoder)])
         values = []
         for place, value in enumerate(self._values(before, range(len(self.source)))):
             try:
@@ -106,11 +106,15 @@ class TextDatasets(Datasets):
         with progress_bar(len(values), "tokens") as tell:
             return Documents.from_lists(encoder.encode_all([value[0] for value in values], pairs, tell))
 
-    def _words(self, before: Sequence[Transform], encoder: Any) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield the ids of each document that comes as words, and the word that each id belongs to."""
+    def _words(self, before: Sequence[Transform], encoder: Any) -> Iterator[tuple[list[int], list[int], int]]:
+        """Yield the ids of each document that comes as words, the word that each id belongs to, and how many there are.
+
+        The last words may have no id: of some characters a tokenizer leaves nothing.
+        """
         for place, value in enumerate(self._values(before, range(len(self.source)))):
             try:
-                yield encoder.encode_words(words_of(value))
+                words = words_of(value)
+                yield (*encoder.encode_words(words), len(words))
             except Exception as error:
                 raise_located(error, self.item_name(place))
 
@@ -122,8 +126,10 @@ class TextDatasets(Datasets):
         values = self._values(self.pipelines[column].transforms, range(len(self.source)))
         align = self.pipelines[column][-1].align  # type: ignore[attr-defined]
         aligned = [
-            align(tags, word_of, self.item_name(place))
-            for place, (tags, (_, word_of)) in enumerate(zip(values, self._words(before, encoder), strict=True))
+            align(tags, word_of, n_words, self.item_name(place))
+            for place, (tags, (_, word_of, n_words)) in enumerate(
+                zip(values, self._words(before, encoder), strict=True)
+            )
         ]
         return Documents.from_lists(aligned)
 

@@ -21,6 +21,7 @@ from flambeau.foundation.paths import Path
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.text.dataset import LMDatasets
 from flambeau.text.generate import choose, continue_text, decode_spec_tokens, written
+from flambeau.text.loaders import kept_seq_len, stream_loader
 from flambeau.text.long_documents import lengths_of, tell_of_last_words
 from flambeau.text.models import architecture, get_language_model, get_text_classifier
 from flambeau.text.numericalize import FAKE, Numericalize
@@ -153,6 +154,9 @@ class LMLearner(TextLearner):
         new = ids[1:] if only_last_word else ids[len(read) :]
         return written(decode_spec_tokens([*words, *(vocab[number] for number in new)]), tokenizer.joiner)
 
+    def export_tensors(self) -> dict[str, Tensor]:
+        return kept_seq_len(self.dls.loaders[-1])
+
     def _reset(self) -> None:
         if hasattr(self.model, "reset"):
             self.model.reset()  # type: ignore[operator]
@@ -167,8 +171,8 @@ class LMLearner(TextLearner):
         """Return the learner of an export: it writes, and can be validated on new text."""
         if not isinstance(exported.loader.dataset, LMDatasets):
             raise ExportError("The export says that it is of a language model, but holds none.")
-        train = exported.loader.new(training=True)
-        dls = DataLoaders(train, exported.loader, path=AnyPath(path).parent, n_inp=1)
+        loader = stream_loader(exported.loader, exported.extra)
+        dls = DataLoaders(loader.new(training=True), loader, path=AnyPath(path).parent, n_inp=1)
         return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
 
 

@@ -12,7 +12,7 @@ each batch holds the next `seq_len` tokens of every row, so that what the model 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +24,12 @@ from flambeau.data.batch import Batch
 from flambeau.data.chance import item_chance
 from flambeau.data.kinds import Kind
 from flambeau.data.loaders import BatchMaker, DataLoader
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, ExportError
 from flambeau.text.dataset import LMDatasets
 from flambeau.text.documents import Documents, Ints, offsets_of
 from flambeau.text.special_tokens import PAD_ID
 
+SEQ_LEN, MAX_SEQ_LEN = "seq_len", 2**20
 BATCHES_SORTED_TOGETHER = 200  # of IMDb's reviews, 64 a batch, 3 % of the places are padding then; 9 % with 50
 
 
@@ -222,6 +223,28 @@ class LMDataLoader(DataLoader):
     def _forget(self) -> None:
         super()._forget()
         self._stream = None
+
+
+def kept_seq_len(loader: Any) -> dict[str, Tensor]:
+    """Return what an export keeps of a language model's loader, nothing of another one."""
+    return {SEQ_LEN: torch.tensor(loader.seq_len)} if isinstance(loader, LMDataLoader) else {}
+
+
+def stream_loader(loader: DataLoader, kept: Mapping[str, Tensor]) -> LMDataLoader:
+    """Return the loader of an exported language model's new documents: they are one stream, as they were in training.
+
+    `loader` serves documents one by one, as of any export; `kept` is what `kept_seq_len` gave.
+
+    Raises:
+        ExportError: what was kept is no length.
+    """
+    settings = loader.settings()
+    if SEQ_LEN in kept:  # exports of earlier versions have none
+        length = kept[SEQ_LEN]
+        if length.numel() != 1 or length.is_floating_point() or not 0 < int(length) <= MAX_SEQ_LEN:
+            raise ExportError(f"The export's seq_len is no whole number from 1 to {MAX_SEQ_LEN:,}.")
+        settings[SEQ_LEN] = int(length)
+    return LMDataLoader(loader.dataset, **settings)
 
 
 def _documents_of(dataset: Any) -> tuple[Documents, Ints]:

@@ -30,6 +30,13 @@ HIDDEN, REPLACED = 0.8, 0.9  # below the first: hidden; between them: replaced; 
 MAX_IDS = 2**24
 
 
+class Asked(Plain):
+    """Which tokens are asked for (time,): a table of documents shows their words instead, in the target."""
+
+    def cells(self, value: Any) -> dict[str, str] | None:
+        return {}
+
+
 class MaskTokens(Augment):
     """A batch transform that asks for some tokens of documents: ids `(batch, time)` as the first input, nothing else.
 
@@ -88,7 +95,7 @@ class MaskTokens(Augment):
             chances = batch_chances(0, 0, batch.indices if batch.indices is not None else range(len(x)))
         masked, asked, target = self.mask(x, chances)
         kind = batch.all_kinds[0]
-        return replace(batch, inputs=(masked, asked), targets=(target,), kinds=(kind, Plain(), kind))
+        return replace(batch, inputs=(masked, asked), targets=(target,), kinds=(kind, Asked(), kind))
 
     def mask(self, x: Tensor, chances: Sequence[random.Random]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids with some hidden, which they are, and what they were (-100 elsewhere), each `(batch, time)`.
@@ -137,7 +144,13 @@ class MaskedTokenLoss(CrossEntropyLossFlat):
     """
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        if prediction.ndim == 2 and target.ndim == 2:
-            target = target[target != self.ignore_index]
-        return super().forward(prediction, target)
+        """Return the loss; with `reduction="none"` one a token (batch, time), 0 where nothing was asked."""
+        if prediction.ndim != 2 or target.ndim != 2:
+            return super().forward(prediction, target)
+        asked = target != self.ignore_index
+        losses = super().forward(prediction, target[asked])
+        return losses if self.reduction != "none" else losses.new_zeros(target.shape).masked_scatter(asked, losses)
+
+    def by_item(self, answers: Tensor, target: Tensor) -> list[Tensor]:
+        """Return the answers to what was asked for, `(asked, ...)`, for each document of a batch by itself."""
+        return list(answers.split((target != self.ignore_index).sum(1).tolist()))

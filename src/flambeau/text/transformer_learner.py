@@ -18,11 +18,13 @@ from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
 from flambeau.nn.optimizers import Adam
-from flambeau.text.dataset import TextDatasets
+from flambeau.text.dataset import LMDatasets, TextDatasets
 from flambeau.text.documents import Ints
+from flambeau.text.loaders import kept_seq_len, stream_loader
 from flambeau.text.long_documents import lengths_of, tell_of_windows
 from flambeau.text.masking import MaskedTokenLoss, MaskTokens
 from flambeau.text.token_tags import TagsOfTokens
+from flambeau.text.transformer_answers import fill_masks, tag_of_words, write_on
 from flambeau.text.transformer_files import import_transformers, quiet_transformers
 from flambeau.text.transformer_models import (
     LANGUAGE,
@@ -43,6 +45,11 @@ ENCODER = "flambeau-transformer-encoder"
 USUAL_RATE, USUAL_WIDTH = 2e-4, 384
 SLOWEST = 6.0  # the embeddings hold the most general features, and learn at a sixth of the head's rate
 HEAD_ALONE = 5.0  # a new head, while all else is frozen, bears this many times its later rate
+BY_TASK: dict[str, Callable[..., Any]] = {
+    "causal_lm": write_on,
+    "masked_lm": fill_masks,
+    "token classification": tag_of_words,
+}
 
 
 def TransformerAdam(
@@ -77,6 +84,25 @@ class TransformerLearner(Learner):
     def tokenizer(self) -> TransformerTokenizer:
         """The tokenizer of the documents."""
         return tokenizer_of(self.dls)
+
+    def predict(self, item: Any, *args: Any, **settings: Any) -> Any:
+        """Return the answer for one text, as its task has it.
+
+        A causal language model writes on: `predict(text, n_words, temperature=...)`, see `write_on`. A masked one fills
+        in the masks of a text, see `fill_masks`; of token classification there is a tag a word, see `tag_of_words`.
+        Any other gives (decoded answer, its tensor, activated prediction), see `Learner.predict`.
+
+        Raises:
+            ArgumentError: a pair was expected, and one text came.
+        """
+        model = self.transformer
+        if model.task in BY_TASK:
+            return BY_TASK[model.task](self, item, *args, **settings)
+        if model.separator is not None and isinstance(item, str):
+            raise ArgumentError(
+                f"This model reads pairs of texts, and one came: {item!r:.80}. Give both: learn.predict((one, other))."
+            )
+        return super().predict(item, *args, **settings)
 
     def fine_tune(
         self,
@@ -146,6 +172,9 @@ class TransformerLearner(Learner):
         path = path if path.is_absolute() else self.path / path
         return once(self, lambda: self._write_folder(path))
 
+    def export_tensors(self) -> dict[str, Tensor]:
+        return kept_seq_len(self.dls.loaders[-1])
+
     def _write_folder(self, path: Path) -> Path:
         transformers = import_transformers("Writing a transformer")
         net, tokenizer = self.transformer.net, self.tokenizer
@@ -179,8 +208,10 @@ class TransformerLearner(Learner):
             raise ExportError(
                 f"The export says that it is of a transformer, but holds a {type(exported.model).__name__}."
             )
-        train = exported.loader.new(training=True)
-        dls = DataLoaders(train, exported.loader, path=AnyPath(path).parent, n_inp=exported.n_inp)
+        loader = exported.loader
+        if isinstance(loader.dataset, LMDatasets):
+            loader = stream_loader(loader, exported.extra)
+        dls = DataLoaders(loader.new(training=True), loader, path=AnyPath(path).parent, n_inp=exported.n_inp)
         return cls(dls, exported.model, loss_func=exported.loss_func, metrics=exported.metrics)
 
 
@@ -361,7 +392,9 @@ def _class_names(dls: DataLoaders) -> list[str]:
 def _summary_line(learn: TransformerLearner, kinds: Sequence[Kind]) -> str:
     model, n_out = learn.transformer, learn.transformer.settings["n_out"]
     what = f"{n_out} number{'s' * (n_out != 1)}"
-    if model.task in LANGUAGE:  # loaders of classes may have been given, whose texts it learns from
+    if model.task == "token classification":
+        what = f"{n_out} tags"
+    elif model.task in LANGUAGE:  # loaders of classes may have been given, whose texts it learns from
         what = f"{n_out:,} tokens"
     elif kinds and isinstance(kinds[0], Category):
         what = f"{n_out} classes"

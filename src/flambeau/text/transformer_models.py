@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, ShapeError, unknown_name
+from flambeau.foundation.errors import ArgumentError, ExportError, FlambeauError, ShapeError, unknown_name
 from flambeau.nn.hooks import evaluating
 from flambeau.nn.layers import TargetScale
 from flambeau.text.transformer_files import (
     WEIGHT_FILES,
     find_transformer,
     import_transformers,
-    no_files,
     quiet_transformers,
+    unreadable,
 )
 from flambeau.text.transformer_recipe import (
     MAX_POSITIONS,
@@ -41,9 +41,11 @@ from flambeau.text.transformer_recipe import (
 )
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
 from flambeau.text.transformer_windows import LONG, cut_windows, in_groups, per_document, per_token, split_pairs
+from flambeau.train.answers import in_part, spoilt_weights
 
 OF_TOKENS = ("token classification", "masked_lm", "causal_lm")
 LANGUAGE = ("masked_lm", "causal_lm")
+OTHER_IDS = 0.1  # of a tokenizer's tokens: more are another model's, fewer were added to it
 LAYER_BLOCKS = 4  # layer groups between the embeddings and the head: enough for rates that rise step by step
 
 
@@ -250,7 +252,7 @@ def create_transformer(
                 source.place, local_files_only=source.local, trust_remote_code=False
             )
     except OSError as error:
-        raise DownloadError(no_files(name, _first_line(error))) from error
+        raise unreadable(source, name, _first_line(error)) from error
     except Exception as error:  # a model that brings code along, or is newer than this transformers
         raise ArgumentError(f"The configuration of {name!r} cannot be read ({_first_line(error)}).") from error
     described, rotary = plain_config(read)
@@ -277,13 +279,18 @@ def create_transformer(
                 ignore_mismatched_sizes=True,
             )  # fmt: skip
     except OSError as error:
-        raise DownloadError(no_files(name, _first_line(error))) from error
+        raise unreadable(source, name, _first_line(error)) from error
     except Exception as error:  # safetensors, torch and transformers raise their own
-        raise ExportError(f"The weights of {name!r} do not load ({_first_line(error)}).") from error
+        # what torch goes on to say is how to run code out of the file
+        told = _first_line(error).partition(". ")[0]
+        raise ExportError(
+            f"The weights of {name!r} do not load ({told}). The file is damaged or cut short: fetch or copy it again."
+        ) from error
     if task == "similarity":
         leave_out_pooler(net)
     new = _tell_new(net, report, name)
     _fit_vocabulary(net, tokenizer, name)
+    _require_own(tokenizer, name_or_folder)
     described["vocab_size"] = int(net.get_input_embeddings().num_embeddings)
     model = TransformerModel(
         net, task, n_out, described, rotary, pad_id=tokenizer.pad_id, pad_is_real=not tokenizer.has_pad,
@@ -468,6 +475,11 @@ def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) ->
             f"{name!r} cannot do {model.task} here ({_first_line(error)}). Choose a model that reads with an encoder "
             "(BERT, RoBERTa, ModernBERT, ...), or for 'causal_lm' one that writes (GPT-2, Llama, ...)."
         ) from error
+    if not torch.isfinite(plain).all():
+        raise ExportError(
+            f"{name!r} answers with NaN: {in_part(spoilt_weights(model)) or 'its layers'} are no finite "
+            "numbers. The file is damaged, or the training that wrote it diverged; take another one."
+        )
     if model.task == "causal_lm":
         if sees_more:
             raise ArgumentError(
@@ -476,6 +488,27 @@ def _try(model: TransformerModel, tokenizer: TransformerTokenizer, name: str) ->
             )
     elif not torch.allclose(plain, padded[:, : plain.shape[1]], atol=1e-4 + 0.01 * float(plain.abs().max())):
         print(f"{name}: padding changes this architecture's answers, which depend on what shares a batch.")
+
+
+def _require_own(tokenizer: TransformerTokenizer, name_or_folder: str | Path) -> None:
+    """Check that a tokenizer has the ids of a model's own, where the model brings one along.
+
+    Raises:
+        ArgumentError: most of its tokens have other ids there, so that the model would read other words.
+    """
+    if tokenizer.model == name_or_folder:
+        return
+    try:
+        own = TransformerTokenizer.from_pretrained(name_or_folder)
+    except FlambeauError:  # weights alone, or a tokenizer that is not read here
+        return
+    other, name = tokenizer.other_ids(own), str(name_or_folder)
+    if len(other) > OTHER_IDS * tokenizer.vocab_size:
+        raise ArgumentError(
+            f"The tokenizer {tokenizer.model!r} is not that of {name!r}: of its {tokenizer.vocab_size} tokens "
+            f"{len(other)} have another id there, or none, such as {other[0]!r}. Make the loaders with the model's "
+            f"own: transformer={name!r}."
+        )
 
 
 def _fit_vocabulary(net: Any, tokenizer: TransformerTokenizer, name: str) -> None:

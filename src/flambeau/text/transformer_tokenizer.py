@@ -19,13 +19,13 @@ from torch import Tensor
 
 from flambeau.data.kinds import Kind, in_short
 from flambeau.data.transform import Transform
-from flambeau.foundation.errors import ArgumentError, DataError, DownloadError, missing_dependency
+from flambeau.foundation.errors import ArgumentError, DataError, missing_dependency
 from flambeau.text.transformer_files import (
     TOKENIZER_FILES,
     find_transformer,
     import_transformers,
-    no_files,
     quiet_transformers,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 1000  # documents given to the library at once: enough to fill its threads, few enough to tell progress
 ROLES = ("pad", "cls", "sep", "mask", "unk", "eos", "bos")
 NO_LENGTH = 10**9  # what transformers gives as the length of a tokenizer that has none is larger (1e30)
+HALF = re.compile("[\ud800-\udfff]")  # of two code units of UTF-16, one alone is no character
 NO_WORD = -1  # the place of a marker, which belongs to no word
 
 
@@ -126,7 +127,7 @@ class TransformerTokenizer(Transform):
                     source.place, local_files_only=source.local, trust_remote_code=False
                 )
         except OSError as error:
-            raise DownloadError(no_files(str(name_or_folder), _first_line(error))) from error
+            raise unreadable(source, str(name_or_folder), _first_line(error)) from error
         except Exception as error:  # transformers and the libraries of each tokenizer raise their own
             _require_readers(error, str(name_or_folder))
             raise ArgumentError(
@@ -147,6 +148,11 @@ class TransformerTokenizer(Transform):
         return cls(
             _plain_text(read.backend_tokenizer, lowercase), ids, min(lengths, default=None), special_tokens, name
         )
+
+    def other_ids(self, other: TransformerTokenizer) -> list[str]:
+        """Return the tokens, markers aside, that have one id here and another one, or none, in another tokenizer."""
+        theirs, added = other.backend.get_vocab(), set(self.special_tokens)
+        return [token for token, n in self.backend.get_vocab().items() if theirs.get(token) != n and token not in added]
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -340,8 +346,15 @@ def _no_text(items: Sequence[Any], start: int) -> DataError:
         (place, part)
         for place, item in enumerate(items, start)
         for part in (item if isinstance(item, tuple) else (item,))
-        if not isinstance(part, str)
+        if not isinstance(part, str) or HALF.search(part)
     )
+    if isinstance(value, str):
+        half = HALF.search(value)
+        assert half is not None
+        return DataError(
+            f"Document {place} holds half a character, {half[0]!r} at place {half.start()}, as a damaged emoji does, "
+            r"and no tokenizer reads it. Take such halves out: re.sub('[\ud800-\udfff]', '', text)."
+        )
     missing = value is None or value != value
     advice = "Leave such rows out, or fill them: table.dropna(), table.fillna('')." if missing else "Pass str(value)."
     return DataError(

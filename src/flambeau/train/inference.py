@@ -92,8 +92,9 @@ class Collect(Callback):
         if self.with_decoded:
             require_numbers(activated, learn.xb, learn.model, self._name)
             answers = _mapped(lambda tensor: learn.decodes(tensor).cpu(), activated)
+            answers = by_item(learn.loss_func, answers, learn.yb)
             self.decoded.append(in_pixels(answers, self.target_kinds, learn.batch.picture_size))
-        self.preds.append(_mapped(_kept, activated))
+        self.preds.append(by_item(learn.loss_func, _mapped(_kept, activated), learn.yb))
         self.targets.append(_mapped(_kept, learn.yb))
         if self.with_input:
             self.inputs.append(_mapped(_kept, learn.xb))
@@ -118,6 +119,25 @@ def losses_of_items(learn: Learner) -> Tensor:
         raise ArgumentError("These items have no targets and so no losses. Use test_dl(..., with_labels=True).")
     with unreduced(learn.loss_func) as per_item:
         return per_item(learn.pred, *learn.yb).detach().cpu()
+
+
+def by_item(loss_func: Any, answers: Any, targets: Sequence[Any]) -> Any:
+    """Return a list of answers, one an item, where a model answers for what was asked for alone; else as they are.
+
+    The loss tells: that of a masked language model has a `by_item`.
+    """
+    split = getattr(loss_func, "by_item", None)
+    return answers if split is None or not targets else split(answers, targets[0].to(answers.device))
+
+
+def as_asked(loss_func: Any, answers: Any, targets: Sequence[Any], kinds: Sequence[Kind]) -> Any:
+    """Return the decoded answers of a batch, to be shown beside targets: nothing stands where nothing was asked for."""
+    ignored = getattr(loss_func, "ignore_index", None)
+    found = by_item(loss_func, answers, targets)
+    if ignored is None or len(kinds) != 1 or not kinds[0].ragged or not isinstance(found, Tensor):
+        return found
+    target = targets[0].to(found.device)
+    return found.masked_fill(target == ignored, ignored) if target.shape == found.shape else found
 
 
 def _kept(tensor: Tensor) -> Tensor:
@@ -343,7 +363,7 @@ def show_results(
     columns = loader.decode(batch)
     preds = predict_batch(learn, batch)
     require_numbers(preds, batch.inputs, learn.model, lambda place: f"item {place} of those to draw")
-    answers = _mapped(learn.decodes, preds)
+    answers = as_asked(learn.loss_func, _mapped(learn.decodes, preds), batch.targets, batch.target_kinds)
     answers = answers if isinstance(answers, tuple) else (answers,)
     n, n_inp = min(max_n, batch.n_items), len(batch.inputs)
     return draw(

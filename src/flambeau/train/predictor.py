@@ -80,11 +80,16 @@ class Predictor:
         """Yield the answers for many items, batch by batch, so that memory does not grow with their number.
 
         Raises:
-            ArgumentError: `items` is a single item, or the model answers with several tensors.
+            ArgumentError: `items` is a single item, or the model answers with several tensors, or token by token.
             TrainingError: the answer for an item is NaN.
         """
         if isinstance(items, str | bytes) or not hasattr(items, "__len__"):
             raise ArgumentError(f"A list of items was expected, got {items!r}. For one item use predict(item).")
+        if self.target.ragged:
+            raise ArgumentError(
+                "A Predictor answers with one label an item, or numbers; this export answers with "
+                f"{type(self.target).__name__}, as language models and taggers do. Use load_learner(path).predict."
+            )
         if hasattr(items, "to_pandas") and not hasattr(items, "iloc"):
             items = items.to_pandas()  # a slice of a datasets.Dataset would be a dictionary of columns
         bs = bs or self.loader.bs
