@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_reviews import reviews
 
+from flambeau.data.tables import as_pandas
 from flambeau.foundation.errors import ArgumentError, TableError
 from flambeau.text.awd_lstm import AWD_LSTM
 from flambeau.text.data_loaders import TextDataLoaders
@@ -26,6 +27,23 @@ def test_texts_come_back_as_a_data_set_with_their_numbers_and_labels():
     assert found[3]["input_ids"] == half[3][0].tolist()
     assert found[3]["text"] == half.items["text"].iloc[3]
     assert {(row["label"], row["labels"]) for row in found} == {("neg", 0), ("pos", 1)}
+
+
+def test_numbers_of_classes_become_their_names():
+    frame = reviews(40)
+    names = ["neg", "pos"]
+    kinds = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    numbered = [{"text": row.text, "label": names.index(row.label)} for row in frame.itertuples()]
+    dls = TextDataLoaders.from_df(datasets.Dataset.from_list(numbered, kinds), text_col="text", label_col="label", bs=8)
+    assert list(dls.vocab[1]) == names
+    known = dict(zip(frame["text"], frame["label"], strict=True))
+    assert all(known[row.text] == row.label for row in dls.train_ds.items.itertuples())
+
+    tags = datasets.Features({"tags": datasets.List(datasets.ClassLabel(names=["O", "B-PER"]))})
+    table = as_pandas(datasets.Dataset.from_list([{"tags": [1, 0]}, {"tags": []}, {"tags": [-1]}], tags), "table", "-")
+    assert table["tags"].tolist() == [["B-PER", "O"], [], [None]]
+    lacking = datasets.Dataset.from_list([{"text": "a", "label": -1}, {"text": "b", "label": None}], kinds)
+    assert as_pandas(lacking, "table", "-")["label"].tolist() == [None, None]
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path as AnyPath
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ def require_columns(names: Sequence[Any], present: Sequence[Any], what: str = "t
 def as_pandas(table: Any, what: str, for_files: str) -> pd.DataFrame:
     """Return a pandas, polars or Arrow table, or a `datasets.Dataset`, as one of pandas.
 
+    Of a `datasets.Dataset` the numbers of a ClassLabel, also in lists, become the names that they stand for.
+
     Raises:
         TableError: it is something else; `what` was expected, and what reads files are told.
     """
@@ -65,6 +68,11 @@ def as_pandas(table: Any, what: str, for_files: str) -> pd.DataFrame:
 
     frame = table.to_pandas() if hasattr(table, "to_pandas") else table
     if isinstance(frame, pd.DataFrame):
+        for column, feature in (getattr(table, "features", None) or {}).items():
+            inner = getattr(feature, "feature", feature)  # of a list, what it holds
+            if type(inner).__name__ == "ClassLabel" and column in frame:
+                name_of = partial(_class_name, inner.names)
+                frame[column] = [name_of(cell) for cell in frame[column].tolist()]
         return frame
     hint = ""
     if isinstance(table, Mapping) and table:
@@ -73,6 +81,13 @@ def as_pandas(table: Any, what: str, for_files: str) -> pd.DataFrame:
         f"A {what} was expected (a pandas, polars or Arrow one, or a datasets.Dataset), got a "
         f"{type(table).__name__}.{hint} For a file use {for_files}."
     )
+
+
+def _class_name(names: Sequence[str], number: Any) -> Any:
+    """Return the name of a class, or of each in a list; None where it is missing, which datasets writes as -1."""
+    if hasattr(number, "__len__"):
+        return [_class_name(names, one) for one in number]
+    return names[int(number)] if number is not None and number >= 0 else None  # NaN is not
 
 
 def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
