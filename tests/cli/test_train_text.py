@@ -136,6 +136,37 @@ def test_pairs_groups_numbers_and_many_labels_are_trained(root: Path) -> None:
     assert list(load_learner(root / "tags" / "export.safetensors").dls.vocab) == ["bad", "good", "old"]
 
 
+def test_cells_are_read_as_they_stand_from_training_to_the_answers(root: Path) -> None:
+    frame = reviews(40)
+    frame.loc[:3, "text"] = ["NA", "null", "007", "None"]
+    frame["label"] = ["NA" if label == "neg" else "007" for label in frame["label"]]
+    frame["row"] = [f"{place:03}" for place in range(40)]
+    frame.to_csv(root / "odd.csv", index=False)
+    frame[frame["label"] == "007"].to_csv(root / "one.csv", index=False)
+    result = said_by("train", "text", root / "odd.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1,
+                     "--out", root / "odd")  # fmt: skip
+    assert (result.exit_code, "left out" in result.output) == (0, False), result.output
+    export = root / "odd" / "export.safetensors"
+    assert list(load_learner(export).dls.vocab) == ["007", "NA"]
+    assert "Accuracy on 20 texts: " in said_by("evaluate", export, root / "one.csv").output
+    assert said_by("predict", export, root / "odd.csv", "--csv", root / "answers.csv").exit_code == 0
+    answers = pd.read_csv(root / "answers.csv", dtype=str, keep_default_na=False)
+    assert answers[["text", "label", "row"]].equals(frame.astype(answers.dtypes["text"])[["text", "label", "row"]])
+    assert set(answers["predicted"]) <= {"007", "NA"}
+
+
+def test_classes_of_digits_stay_strings_where_a_later_file_has_one_of_them(root: Path) -> None:
+    frame = reviews(40)
+    frame["label"] = ["12" if label == "neg" else "007" for label in frame["label"]]
+    frame.to_csv(root / "digits.csv", index=False)
+    frame[frame["label"] == "12"].to_csv(root / "twelve.csv", index=False)
+    result = said_by("train", "text", root / "digits.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1,
+                     "--out", root / "digits")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = said_by("evaluate", root / "digits" / "export.safetensors", root / "twelve.csv")
+    assert "Accuracy on 20 texts: " in result.output, result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

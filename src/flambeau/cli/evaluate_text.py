@@ -64,6 +64,7 @@ def _items_of_folder(learn: Any, folder: Path) -> list[tuple[Path, Any]]:
 def _items_of_table(learn: Any, file: Path, sep: str | None) -> Any:
     from flambeau.cli.train_text import read_text_table, whole_rows
     from flambeau.data.tables import require_columns
+    from flambeau.text.text_csv import with_values
 
     frame = read_text_table(file, sep)
     readers = [getattr(pipeline[0], "code", None) for pipeline in learn.dls.valid.dataset.pipelines]
@@ -71,4 +72,15 @@ def _items_of_table(learn: Any, file: Path, sep: str | None) -> Any:
     if len(readers) > 1 and not getattr(readers[-1], "cols", ()):
         raise ArgumentError(f"The export was trained on a folder of texts, and is measured on one; {file} is a file.")
     require_columns(names, list(frame.columns), str(file))
-    return whole_rows(frame, names, file)
+    return whole_rows(with_values(frame, _as_written(learn, readers)), names, file)
+
+
+def _as_written(learn: Any, readers: list[Any]) -> list[str]:
+    """Return the columns that an export reads as strings: texts, and labels where its classes are strings."""
+    from flambeau.data.kinds import Category
+
+    texts, labels = ([*getattr(reader, "cols", ())] for reader in (readers[0], readers[-1]))
+    kind = learn.dls.kinds[learn.dls.n_inp]
+    of_strings = isinstance(kind, Category) and all(isinstance(name, str) for name in kind.vocab)
+    are_cut = getattr(readers[-1], "label_delim", None) is not None
+    return [*texts, *labels] if of_strings or are_cut else texts

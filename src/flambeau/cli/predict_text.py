@@ -74,7 +74,7 @@ def _of_table(predictor: Predictor, file: Path, names: list[str], sep: str | Non
     require_columns(names, [str(name) for name in frame.columns], str(file))
     whole = frame.dropna(subset=names)
     _tell_empty(len(frame) - len(whole), len(frame), f"rows of {file}")
-    columns = [whole[name].astype(str).tolist() for name in names]
+    columns = [whole[name].tolist() for name in names]
     items = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
     return frame.join(_answers(predictor, items, whole.index))
 

@@ -123,6 +123,7 @@ def _loaders_of_table(
     from flambeau.data.splitters import GroupSplitter
     from flambeau.data.tables import require_columns
     from flambeau.text.data_loaders import TextDataLoaders
+    from flambeau.text.text_csv import with_values
 
     if group is not None and valid_col is not None:
         raise ArgumentError("--group and --valid-col both say which rows validate; give one of them.")
@@ -133,7 +134,8 @@ def _loaders_of_table(
     text = text or [next(name for name in names if name not in label)]
     label = label or [next(name for name in names if name not in text)]
     require_columns([*text, *label, *filter(None, (valid_col, group))], names, str(file))
-    whole = whole_rows(frame, [*text, *label], file)
+    as_written = text if label_delim is None else [*text, *label]
+    whole = whole_rows(with_values(frame, as_written), [*text, *label], file)
     print(f"Texts: {', '.join(text)}. Labels: {', '.join(label)}.")
     return partial(
         TextDataLoaders.from_df,
@@ -150,17 +152,17 @@ def _loaders_of_table(
 
 
 def read_text_table(file: Path, sep: str | None) -> Any:
-    """Return the table of a CSV or TSV file, compressed or not.
+    """Return the table of a CSV or TSV file, compressed or not, with each cell as the string that stands there.
 
     Raises:
         ArgumentError: there is no such file. TableError: it cannot be read.
     """
-    from flambeau.data.tables import read_csv
     from flambeau.text.corpus import separator_of
+    from flambeau.text.text_csv import read_cells
 
     if not file.is_file():
         raise ArgumentError(f"A CSV or TSV file, or a folder of texts, was expected, but there is no {file}.")
-    return read_csv(file, sep=sep or separator_of(file))
+    return read_cells(file, sep=sep or separator_of(file))
 
 
 def whole_rows(frame: Any, names: list[Any], file: Path) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Number
 from pathlib import Path as AnyPath
 from typing import Any
 
@@ -207,4 +208,5 @@ def _no_text(item: Any) -> str:
             "The text is missing (it is empty in the table). Leave such rows out, as df.dropna(subset=[...]) does, or "
             "write an empty text into them: df.fillna('')."
         )
-    return f"A text is a string or the path of a text file; got {item!r:.80} of type {type(item).__name__}."
+    of_numbers = " Make strings of a column of numbers: df['text'].astype(str)." if isinstance(item, Number) else ""
+    return f"A text is a string or the path of a text file; got {item!r:.80} of type {type(item).__name__}.{of_numbers}"
