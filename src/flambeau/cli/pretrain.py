@@ -52,7 +52,7 @@ def run_pretrain(
     require_folder_to_write(out)
     set_seed(seed)
     cut = "paragraphs" if paragraphs else "lines"
-    store = TokenStore.build(corpus, out / "tokens", columns=text, cut=cut, sep=sep)
+    store = TokenStore.build(corpus, out / "tokens", columns=text, cut=cut, sep=sep, without=out)
     dls = store.dataloaders(
         Numericalize(max_vocab=max_vocab, backwards=backwards), valid_pct, seed, bs, seq_len, path=out
     )

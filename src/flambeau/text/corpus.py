@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol, cast
 
 from flambeau.data.getters import get_text_files
 from flambeau.data.tables import read_csv, require_columns
-from flambeau.foundation.errors import ArgumentError, DataError, TableError, unknown_name
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, TableError, unknown_name
 from flambeau.foundation.paths import Path
 from flambeau.text.tokenizer import read_text
 
@@ -50,13 +50,19 @@ class Corpus(Protocol):
 class TextFolder:
     """The text files of a folder, each of which is a document, in the order of their names.
 
+    `without` is a folder in it whose files are none: that of what is made of the corpus.
+
     Raises:
-        EmptyError: there is no such folder, or no .txt file in it.
+        EmptyError: there is no such folder, or no .txt file in it. ArgumentError: `without` is the folder itself.
     """
 
-    def __init__(self, folder: str | AnyPath, encoding: str = "utf-8") -> None:
+    def __init__(self, folder: str | AnyPath, encoding: str = "utf-8", without: str | AnyPath | None = None) -> None:
         self.folder, self.encoding = Path(folder), encoding
         self.files = get_text_files(folder)
+        if without is not None:
+            self.files = self.files.filter(_outside(self.folder, without))
+            if not self.files:
+                raise EmptyError(f"The text files of {folder} all lie in {without}, which is for what is made of them.")
         self._read = 0
 
     @property
@@ -76,6 +82,22 @@ class TextFolder:
     def share(self) -> float:
         """Return how much was read by the latest `texts`, from 0 to 1."""
         return self._read / len(self.files)
+
+
+def _outside(corpus: Path, folder: str | AnyPath) -> Callable[[Path], bool]:
+    """Return what tells whether a file of a corpus lies outside of a folder.
+
+    Raises:
+        ArgumentError: the folder holds the corpus, so that none does.
+    """
+    inner = os.path.relpath(os.path.realpath(folder), os.path.realpath(corpus))
+    if inner == os.curdir:
+        raise ArgumentError(
+            f"What is made of the texts in {corpus} would lie among them, and count as texts the next time. Name "
+            f"another folder for it, such as {corpus / 'language-model'}, whose files are left out."
+        )
+    start = str(corpus / inner) + os.sep
+    return lambda file: not str(file).startswith(start)
 
 
 class _OneFile:
@@ -248,12 +270,16 @@ class Given:
 
 
 def as_corpus(
-    source: Any, columns: str | Sequence[str] | None = None, cut: str = "lines", sep: str | None = None
+    source: Any,
+    columns: str | Sequence[str] | None = None,
+    cut: str = "lines",
+    sep: str | None = None,
+    without: str | AnyPath | None = None,
 ) -> Corpus:
     """Return the corpus that a path or an iterable of texts stands for.
 
-    A folder holds one document a .txt file. Of a table (.csv, .tsv) `columns` hold the text; any other file is cut by
-    `cut`, see `TextFile`. Each may be compressed.
+    A folder holds one document a .txt file, those in the folder `without` left out. Of a table (.csv, .tsv) `columns`
+    hold the text; any other file is cut by `cut`, see `TextFile`. Each may be compressed.
 
     Raises:
         ArgumentError, DataError: there is none; see the classes.
@@ -264,7 +290,7 @@ def as_corpus(
         return Given(source)
     path = Path(source)
     if path.is_dir():
-        return TextFolder(path)
+        return TextFolder(path, without=without)
     if kind_of_file(path) not in TABLES:
         if columns:
             raise ArgumentError(f"A column was named, but {path} is no .csv or .tsv file.")
