@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,23 @@ def test_results_among_the_texts_are_refused_before_the_work(tmp_path: Path) -> 
     (tmp_path / "a.txt").rename(tmp_path / "lm" / "a.txt")
     result = said_by("pretrain", tmp_path, "--out", tmp_path / "lm", *TINY)
     assert (result.exit_code, "all lie in" in result.output) == (2, True), result.output
+
+
+@pytest.mark.parametrize("kind", ["file.txt", "table.csv", "folder", "file.txt.gz"])
+def test_a_corpus_in_another_encoding_is_read(kind: str, tmp_path: Path) -> None:
+    texts = [f"{text} na\u00efve" for text in reviews(24)["text"]]
+    text, place = "\n".join(["text", *texts] if kind == "table.csv" else texts).encode("latin-1"), tmp_path / kind
+    if kind == "folder":
+        place.mkdir()
+        for number, own in enumerate(texts):
+            (place / f"{number}.txt").write_bytes(own.encode("latin-1"))
+    else:
+        place.write_bytes(gzip.compress(text) if kind.endswith("gz") else text)
+    column = ("--text", "text") if kind == "table.csv" else ()
+    command = ("pretrain", place, "--out", tmp_path / "lm", *column, *TINY)
+    result = said_by(*command)
+    assert (result.exit_code, "Pass --encoding 'latin-1'" in result.output) == (2, True), result.output
+    shutil.rmtree(tmp_path / "lm", ignore_errors=True)
+    result = said_by(*command, "--encoding", "latin-1")
+    assert result.exit_code == 0, result.output
+    assert "na\u00efve" in json.loads((tmp_path / "lm" / "vocab.json").read_text())

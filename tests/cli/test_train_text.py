@@ -155,6 +155,26 @@ def test_cells_are_read_as_they_stand_from_training_to_the_answers(root: Path) -
     assert set(answers["predicted"]) <= {"007", "NA"}
 
 
+def test_texts_in_another_encoding_are_trained(root: Path) -> None:
+    frame = reviews(40).assign(label=["na\u00efve", "other"] * 20)
+    frame.to_csv(root / "latin.csv", index=False, encoding="latin-1")
+    for place, (text, label) in enumerate(frame.itertuples(index=False)):
+        (root / "latin" / label).mkdir(parents=True, exist_ok=True)
+        (root / "latin" / label / f"{place}.txt").write_bytes(f"na\u00efve {text}".encode("latin-1"))
+    command = ("train", "text", root / "latin.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1, "--out",
+               root / "latin_out")  # fmt: skip
+    result = said_by(*command)
+    assert (result.exit_code, "Pass --encoding 'latin-1'" in result.output) == (2, True), result.output
+    assert said_by(*command, "--encoding", "latin-1").exit_code == 0
+    result = said_by("train", "text", root / "latin", "--model", "ulmfit", "--language-model", root / "lm", "--bs", 8,
+                     "--lm-epochs", 0, "--epochs", 1, "--encoding", "latin-1", "--out", root / "of_latin")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    export = root / "of_latin" / "export.safetensors"
+    for options in ((), ("--encoding", "latin-1")):  # that of its training is known
+        assert "Accuracy on 40 texts: " in said_by("evaluate", export, root / "latin", *options).output
+        assert said_by("predict", export, root / "latin", *options).exit_code == 0
+
+
 def test_classes_of_digits_stay_strings_where_a_later_file_has_one_of_them(root: Path) -> None:
     frame = reviews(40)
     frame["label"] = ["12" if label == "neg" else "007" for label in frame["label"]]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flambeau.data.kinds import Category, MultiCategory, Number
-from flambeau.foundation.errors import DataError
+from flambeau.foundation.errors import DataError, TableError
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.text_csv import read_cells, with_values
 
@@ -94,3 +94,12 @@ def test_a_column_of_numbers_given_for_texts_is_told() -> None:
     mixed = frame.assign(review=["good", 7] * 4)
     with pytest.raises(DataError, match=r"got 7 of type int. Make strings .*astype\(str\)"):
         TextDataLoaders.from_df(mixed, text_col="review", label_col="label")
+
+
+def test_a_file_in_another_encoding_is_read_as_the_error_advises(tmp_path: Path) -> None:
+    rows = "na\u00efve film,a\ngood film,b\n" * 6
+    (tmp_path / "texts.csv").write_bytes(f"text,label\n{rows}".encode("latin-1"))
+    with pytest.raises(TableError, match="Pass encoding='latin-1'"):
+        TextDataLoaders.from_csv(tmp_path, "texts.csv")
+    dls = TextDataLoaders.from_csv(tmp_path, "texts.csv", encoding="latin-1", bs=4, seed=1)
+    assert "na\u00efve" in dls.vocab[0]

@@ -198,7 +198,7 @@ def test_the_byte_that_is_no_utf8_is_named(suffix: str, tmp_path: Path) -> None:
         path = tmp_path / (name + suffix)
         path.write_bytes(gzip.compress(content) if suffix else content)
         corpus = as_corpus(path, "text" if "csv" in name else None)
-        with pytest.raises(DataError, match=r"no UTF-8: byte 12 \(line 3\) is 0xef"):
+        with pytest.raises(DataError, match=r"no utf-8: byte 12 \(line 3\) is 0xef"):
             list(corpus.texts())
 
 

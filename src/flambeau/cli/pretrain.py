@@ -20,6 +20,7 @@ def run_pretrain(
     text: list[str],
     paragraphs: bool,
     sep: str | None,
+    encoding: str,
     epochs: int,
     max_vocab: int,
     emb_sz: int,
@@ -52,7 +53,9 @@ def run_pretrain(
     require_folder_to_write(out)
     set_seed(seed)
     cut = "paragraphs" if paragraphs else "lines"
-    store = TokenStore.build(corpus, out / "tokens", columns=text, cut=cut, sep=sep, without=out)
+    store = TokenStore.build(
+        corpus, out / "tokens", columns=text, cut=cut, sep=sep, without=out, encoding=encoding
+    )
     dls = store.dataloaders(
         Numericalize(max_vocab=max_vocab, backwards=backwards), valid_pct, seed, bs, seq_len, path=out
     )

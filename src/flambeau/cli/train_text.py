@@ -43,6 +43,7 @@ def run_train_text(
     valid_col: str | None,
     group: str | None,
     sep: str | None,
+    encoding: str,
     seed: int,
     checkpoint: int | None,
     resume: bool,
@@ -65,10 +66,10 @@ def run_train_text(
         given = [name for name, value in {**of_tables, "--group": group, "--sep": sep}.items() if value]
         if given:
             raise ArgumentError(f"{', '.join(given)} belong to tables, but {data} is a folder.")
-        loaders = _loaders_of_folder(data, valid_pct, seed=seed, bs=bs)
+        loaders = _loaders_of_folder(data, valid_pct, seed=seed, bs=bs, encoding=encoding)
     else:
         loaders = _loaders_of_table(
-            data, text, label, label_delim, valid_pct, valid_col, group, sep, seed=seed, bs=bs, path=out
+            data, text, label, label_delim, valid_pct, valid_col, group, sep, encoding, seed=seed, bs=bs, path=out
         )
     kept: dict[str, Any] = {"checkpoint": checkpoint or resume, "resume": resume}
     if model == ULMFIT:
@@ -116,6 +117,7 @@ def _loaders_of_table(
     valid_col: str | None,
     group: str | None,
     sep: str | None,
+    encoding: str,
     seed: int,
     **options: Any,
 ) -> Any:
@@ -127,7 +129,7 @@ def _loaders_of_table(
 
     if group is not None and valid_col is not None:
         raise ArgumentError("--group and --valid-col both say which rows validate; give one of them.")
-    frame = read_text_table(file, sep)
+    frame = read_text_table(file, sep, encoding)
     names = [str(name) for name in frame.columns]
     if len(names) < 2 and not (text and label):
         raise ArgumentError(f"{file} has one column only, {names[0]!r}: a text and a label are needed.")
@@ -151,7 +153,7 @@ def _loaders_of_table(
     )
 
 
-def read_text_table(file: Path, sep: str | None) -> Any:
+def read_text_table(file: Path, sep: str | None, encoding: str) -> Any:
     """Return the table of a CSV or TSV file, compressed or not, with each cell as the string that stands there.
 
     Raises:
@@ -162,7 +164,7 @@ def read_text_table(file: Path, sep: str | None) -> Any:
 
     if not file.is_file():
         raise ArgumentError(f"A CSV or TSV file, or a folder of texts, was expected, but there is no {file}.")
-    return read_cells(file, sep=sep or separator_of(file))
+    return read_cells(file, sep=sep or separator_of(file), encoding=encoding)
 
 
 def whole_rows(frame: Any, names: list[Any], file: Path) -> Any:

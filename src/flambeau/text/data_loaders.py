@@ -140,6 +140,7 @@ class TextDataLoaders(DataLoaders):
         label_delim: str | None = None,
         is_lm: bool = False,
         is_masked: bool = False,
+        encoding: str = "utf-8",
         **options: Any,
     ) -> DataLoaders:
         """Return loaders of a CSV file under `path`; `options` are those of `from_df`.
@@ -150,7 +151,7 @@ class TextDataLoaders(DataLoaders):
         Raises:
             TableError: the file cannot be read, or a column is missing; see `from_df` for the rest.
         """
-        settings: dict[str, Any] = {} if delimiter is None else {"sep": delimiter}
+        settings: dict[str, Any] = {"encoding": encoding} | ({} if delimiter is None else {"sep": delimiter})
         if header != 0:
             settings["header"] = header
         cells = read_cells(Path(path) / csv_fname, **settings)

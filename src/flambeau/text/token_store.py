@@ -72,6 +72,7 @@ class TokenStore:
         sep: str | None = None,
         every: int = EVERY,
         without: str | AnyPath | None = None,
+        encoding: str = "utf-8",
     ) -> TokenStore:
         """Tokenise a corpus into a folder, or what is left of it where an earlier call was broken off; show a bar.
 
@@ -87,7 +88,7 @@ class TokenStore:
         """
         tokenizer = Tokenizer() if tokenizer is None else tokenizer
         place = Path(folder)
-        corpus = as_corpus(source, columns, cut, sep, place if without is None else without)
+        corpus = as_corpus(source, columns, cut, sep, place if without is None else without, encoding)
         origin = {"source": corpus.about, "tokenizer": about_tokenizer(tokenizer)}
         place.mkdir(parents=True, exist_ok=True)
         state = _read_state(place)
