@@ -195,3 +195,10 @@ def test_results_are_the_same_each_time_they_are_shown(tmp_path):
 
 def test_what_is_written_together_has_no_blank_before_it():
     assert written(["It", "'s", "fine", ",", "is", "n't"]) == "It's fine , isn't"
+
+
+def test_views_of_texts_are_refused_in_words_for_texts(tmp_path):
+    for learn, why in ((classifier(tmp_path), "nothing changes a text"), (lm_learner(tmp_path), "each of its tokens")):
+        with pytest.raises(ArgumentError, match=rf"{why}.*Use get_preds; .*Ensemble") as told:
+            learn.tta()
+        assert not any(word in str(told.value) for word in ("picture", "aug_transforms", "colour"))
