@@ -88,6 +88,7 @@ def test_a_column_is_read_backwards(trained: tuple[Path, Result]) -> None:
     assert (result.exit_code, "holds the text? It has text, label" in result.output) == (2, True)
     result = said_by(*arguments, "--text", "text")
     assert result.exit_code == 0, result.output
+    assert "A sample: " in result.output
     assert load_learner(root / "backwards" / "export.safetensors").dls.kinds[0].backwards
 
 

@@ -302,7 +302,7 @@ def predict(
     """Predict files with an export.
 
     Of tables the rows of CSV files, of ratings their pairs of user and item, of texts rows, lines of a file, or the
-    .txt files of a folder; a language model writes on from each line.
+    .txt files of a folder; a language model writes on from each line, or what stands before it if it reads backwards.
     """
     from flambeau.cli.predict import run_predict
 

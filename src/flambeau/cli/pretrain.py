@@ -75,8 +75,7 @@ def run_pretrain(
     with atomic_write(out / "history.csv", "w") as file:
         history.to_csv(file, index=False)
     print(f"\nPerplexity on the validation set: {number_words(float(history.iloc[-1]['perplexity']))}")
-    if not backwards:
-        print(f"A sample: {learn.predict('', SAMPLE_WORDS, temperature=0.75, seed=seed)}")
+    print(f"A sample: {learn.predict('', SAMPLE_WORDS, temperature=0.75, seed=seed)}")
     print(f"Wrote {out / WEIGHTS}, {out / WORDS}, {export} and history.csv")
     print(f"Next: flambeau train text DATA --model ulmfit --language-model {out}")
 
