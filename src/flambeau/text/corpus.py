@@ -41,7 +41,7 @@ class Corpus(Protocol):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What tells this corpus from another: names and sizes, as JSON knows them."""
+        """What tells this corpus from another: names, sizes and samples, as JSON knows them."""
 
     def texts(self, start: int = 0) -> Iterator[str]:
         """Yield the documents from the one at place `start` on."""
@@ -71,10 +71,17 @@ class TextFolder:
     @property
     def about(self) -> dict[str, Any]:
         """What tells this corpus from another."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.relative_to(self.folder).as_posix()}\0{file.stat().st_size}\n".encode())
-        return {"kind": "folder", "files": len(self.files), "names and sizes": digest.hexdigest()}
+        digest, start = hashlib.sha256(), len(str(self.folder / "a")) - 1
+        for file in map(str, self.files):
+            try:
+                with open(file, "rb", buffering=0) as raw:
+                    size = os.fstat(raw.fileno()).st_size
+                    digest.update(f"{file[start:].replace(os.sep, '/')}\0{size}\n".encode(errors="surrogateescape"))
+                    _add_samples(digest, raw, size)
+            except OSError as error:
+                raise DataError(f"The text file {file} cannot be read: {error.strerror or error}.") from error
+        told = {"kind": "folder", "files": len(self.files), "names, sizes and samples": digest.hexdigest()}
+        return {**told, **_read_as(self.encoding)}
 
     def texts(self, start: int = 0) -> Iterator[str]:
         """Yield the documents from the one at place `start` on."""
@@ -103,6 +110,18 @@ def _outside(corpus: Path, folder: str | AnyPath) -> Callable[[Path], bool]:
     return lambda file: not str(file).startswith(start)
 
 
+def _read_as(encoding: str) -> dict[str, str]:
+    return {} if encoding == UTF_8 else {"encoding": encoding}
+
+
+def _add_samples(digest: Any, raw: IO[bytes], size: int) -> None:
+    """Add a file's beginning, middle and end to a digest: all of it, where it is short."""
+    for place in sorted({0, max(size // 2 - SAMPLE, 0), max(size - SAMPLE, 0)}):
+        if place:
+            raw.seek(place)
+        digest.update(raw.read(SAMPLE))
+
+
 class _OneFile:
     """A file that may be compressed (.gz, .bz2, .xz), and how far it was read."""
 
@@ -122,11 +141,9 @@ class _OneFile:
     def _about(self, kind: str) -> dict[str, Any]:
         digest = hashlib.sha256()
         with open(self.file, "rb") as raw:
-            for place in sorted({0, max(self.size // 2 - SAMPLE, 0), max(self.size - SAMPLE, 0)}):
-                raw.seek(place)
-                digest.update(raw.read(SAMPLE))
-        read_as = {} if self.encoding == UTF_8 else {"encoding": self.encoding}
-        return {"kind": kind, "file": self.file.name, "bytes": self.size, "samples": digest.hexdigest(), **read_as}
+            _add_samples(digest, raw, self.size)
+        told = {"kind": kind, "file": self.file.name, "bytes": self.size, "samples": digest.hexdigest()}
+        return {**told, **_read_as(self.encoding)}
 
 
 class TextFile(_OneFile):
