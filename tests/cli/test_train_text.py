@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
+from flambeau.text import awd_lstm
 from flambeau.train.load_learner import load_learner
 
 pytest.importorskip("transformers")
@@ -78,6 +80,22 @@ def test_a_classifier_stands_on_a_language_model(root: Path) -> None:
     assert "accuracy on the validation set: " in result.output
     assert len(pd.read_csv(root / "ulmfit" / "history.csv")) == 4
     assert load_learner(root / "ulmfit" / "export.safetensors").predict("great lovely")[0] in ("pos", "neg")
+
+
+@pytest.mark.parametrize("lm_epochs", [0, 1])
+def test_a_beginning_from_nothing_is_told_with_what_to_do(lm_epochs: int, root: Path, monkeypatch: Any) -> None:
+    sizes = {"emb_sz": 8, "n_hid": 12, "n_layers": 1}
+    for config in (awd_lstm.awd_lstm_lm_config, awd_lstm.awd_lstm_clas_config):
+        for name, size in sizes.items():
+            monkeypatch.setitem(config, name, size)
+    out = root / f"nothing_{lm_epochs}"
+    result = said_by("train", "text", root / "reviews.csv", "--model", "ulmfit", "--lm-epochs", lm_epochs, "--out", out,
+                     "--bs", 8, "--epochs", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.output.count("begins from random weights") == 1
+    assert "--model minilm" in result.output
+    result = said_by("predict", out / "export.safetensors", root / "reviews.csv")
+    assert result.exit_code == 0, result.output
 
 
 def test_a_run_goes_on_from_the_language_model_that_it_began_with(root: Path) -> None:

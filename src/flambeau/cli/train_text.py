@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 ULMFIT = "ulmfit"
+FROM_NOTHING = (
+    "Without --language-model the network begins from random weights and learns the language from these texts alone: "
+    "of a few hundred or thousand, its answers may be hardly better than guessing. Better: --model minilm, which was "
+    "trained on much text; or `flambeau pretrain` on texts without labels, and its folder as --language-model."
+)
 STARTED_FROM = "started_from.json"
 ULMFIT_LR = 2e-2
 LM_HEAD_LR, LM_LR, LM_LR_FROM_SCRATCH = 2e-2, 2e-3, 5e-3
@@ -214,6 +219,8 @@ def _ulmfit(
         files = _files_of(language_model)
         config = encoder_sizes(files[0])
     _require_same_start(out, files or (), resume=kept["resume"])
+    if files is None:
+        print(FROM_NOTHING)
     dls_lm = loaders(is_lm=True)
     dls = loaders(text_vocab=list(dls_lm.vocab))
     learn = text_classifier_learner(
@@ -234,7 +241,6 @@ def _ulmfit(
         print("The labels:")
     rate = ULMFIT_LR if lr is None else lr
     if not lm_epochs and files is None:
-        print("Without a language model the network begins from nothing; more labels are needed then.")
         learn.fit_one_cycle(epochs, rate, **kept)
         return learn
     learn.fit_one_cycle(1, rate, **kept)
