@@ -60,5 +60,5 @@ def test_a_file_with_semicolons_is_told_and_read(trained: tuple[Path, Result]) -
     root, _ = trained
     pd.DataFrame({"colour": ["red"], "size": [18]}).to_csv(root / "semicolons.csv", index=False, sep=";")
     arguments = ("predict", root / "out" / "export.safetensors", root / "semicolons.csv")
-    assert "separator seems to be: sep=';'" in " ".join(said_by(*arguments).output.split())
+    assert "separator seems to be: --sep ';'" in " ".join(said_by(*arguments).output.split())
     assert said_by(*arguments, "--sep", ";").output.split()[-4:-2] == ["18", "True"]

@@ -104,9 +104,30 @@ def test_what_cannot_be_read_is_told(root: Path) -> None:
     (root / "empty.txt").write_text("\n\n")
     for name, told in (
         ("odd.csv", "lacks the column 'review' (is it 'reviews'?)"),
-        ("latin.txt", "is no UTF-8: byte 2 (line 1) is 0xef"),
+        ("latin.txt", "is no utf-8: byte 2 (line 1) is 0xef"),
         ("empty.txt", "There is no text in "),
         ("none.txt", "There is no file "),
     ):
         result = said_by("predict", export, root / name)
         assert (result.exit_code, told in result.output) == (2, True), result.output
+
+
+def test_files_in_another_encoding_are_answered(root: Path) -> None:
+    export = root / "out" / "export.safetensors"
+    for encoding in ("latin-1", "utf-16"):
+        table, lines, folder = root / f"{encoding}.csv", root / f"{encoding}.txt", root / f"of_{encoding}"
+        table.write_bytes("review,label\nawful na\u00efve film,neg\ngreat na\u00efve film,pos\n".encode(encoding))
+        lines.write_bytes("awful na\u00efve film\ngreat na\u00efve film\n".encode(encoding))
+        folder.mkdir()
+        (folder / "a.txt").write_bytes("great na\u00efve film".encode(encoding))
+        for place in (table, lines, folder):
+            result = said_by("predict", export, place)
+            assert (result.exit_code, f"Pass --encoding '{encoding}'" in result.output) == (2, True), result.output
+            result = said_by("predict", export, place, "--encoding", encoding, "--csv", root / "answers.csv")
+            assert result.exit_code == 0, result.output
+            answers = pd.read_csv(root / "answers.csv").dropna()
+            assert "great na\u00efve film" in answers.values.tolist()[-1]
+            assert answers["predicted"].iloc[-1] == "pos"
+        assert "Accuracy on 2 texts: " in said_by("evaluate", export, table, "--encoding", encoding).output
+    result = said_by("predict", export, root / "latin-1.txt", "--encoding", "latin-0")
+    assert (result.exit_code, "There is no encoding 'latin-0'" in result.output) == (2, True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +15,9 @@ import torch
 from review_files import reviews, said_by
 from typer.testing import Result
 
+from flambeau.data.getters import get_text_files
 from flambeau.text.awd_lstm import AWD_LSTM
+from flambeau.text.corpus import TextFolder
 from flambeau.text.learner import language_model_learner
 from flambeau.text.numericalize import FAKE, Numericalize
 from flambeau.text.pretrained import read_weights
@@ -83,6 +88,7 @@ def test_a_column_is_read_backwards(trained: tuple[Path, Result]) -> None:
     assert (result.exit_code, "holds the text? It has text, label" in result.output) == (2, True)
     result = said_by(*arguments, "--text", "text")
     assert result.exit_code == 0, result.output
+    assert "A sample: " in result.output
     assert load_learner(root / "backwards" / "export.safetensors").dls.kinds[0].backwards
 
 
@@ -93,3 +99,49 @@ def test_another_corpus_in_the_same_folder_is_told(trained: tuple[Path, Result])
     assert (result.exit_code, "is of another source: file 'texts.txt' there" in result.output) == (2, True)
     result = said_by("pretrain", root / "none.txt", "--out", root / "lm")
     assert (result.exit_code, "but there is no " in result.output) == (2, True)
+
+
+def test_what_is_written_into_the_corpus_folder_is_no_text_of_it(tmp_path: Path, monkeypatch: Any) -> None:
+    for place, text in enumerate(reviews(24)["text"]):
+        (tmp_path / f"{place}.txt").write_text(text)
+    (tmp_path / "lm2").mkdir()
+    (tmp_path / "lm2" / "more.txt").write_text("a film about a town")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = said_by("pretrain", ".", "--out", "lm", *TINY)
+        assert (result.exit_code, "25 documents, " in result.output) == (0, True), result.output
+    (tmp_path / "linked").symlink_to(tmp_path)
+    assert TextFolder(tmp_path / "linked", without="lm").files == [
+        file for file in get_text_files(tmp_path / "linked") if "linked/lm/" not in str(file)
+    ]
+
+
+def test_results_among_the_texts_are_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a film\n")
+    result = said_by("pretrain", tmp_path, "--out", tmp_path, *TINY)
+    assert (result.exit_code, "would lie among them" in result.output) == (2, True), result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "a.txt").rename(tmp_path / "lm" / "a.txt")
+    result = said_by("pretrain", tmp_path, "--out", tmp_path / "lm", *TINY)
+    assert (result.exit_code, "all lie in" in result.output) == (2, True), result.output
+
+
+@pytest.mark.parametrize("kind", ["file.txt", "table.csv", "folder", "file.txt.gz"])
+def test_a_corpus_in_another_encoding_is_read(kind: str, tmp_path: Path) -> None:
+    texts = [f"{text} na\u00efve" for text in reviews(24)["text"]]
+    text, place = "\n".join(["text", *texts] if kind == "table.csv" else texts).encode("latin-1"), tmp_path / kind
+    if kind == "folder":
+        place.mkdir()
+        for number, own in enumerate(texts):
+            (place / f"{number}.txt").write_bytes(own.encode("latin-1"))
+    else:
+        place.write_bytes(gzip.compress(text) if kind.endswith("gz") else text)
+    column = ("--text", "text") if kind == "table.csv" else ()
+    command = ("pretrain", place, "--out", tmp_path / "lm", *column, *TINY)
+    result = said_by(*command)
+    assert (result.exit_code, "Pass --encoding 'latin-1'" in result.output) == (2, True), result.output
+    shutil.rmtree(tmp_path / "lm", ignore_errors=True)
+    result = said_by(*command, "--encoding", "latin-1")
+    assert result.exit_code == 0, result.output
+    assert "na\u00efve" in json.loads((tmp_path / "lm" / "vocab.json").read_text())

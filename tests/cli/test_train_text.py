@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
+from flambeau.text import awd_lstm
 from flambeau.train.load_learner import load_learner
 
 pytest.importorskip("transformers")
@@ -80,6 +82,22 @@ def test_a_classifier_stands_on_a_language_model(root: Path) -> None:
     assert load_learner(root / "ulmfit" / "export.safetensors").predict("great lovely")[0] in ("pos", "neg")
 
 
+@pytest.mark.parametrize("lm_epochs", [0, 1])
+def test_a_beginning_from_nothing_is_told_with_what_to_do(lm_epochs: int, root: Path, monkeypatch: Any) -> None:
+    sizes = {"emb_sz": 8, "n_hid": 12, "n_layers": 1}
+    for config in (awd_lstm.awd_lstm_lm_config, awd_lstm.awd_lstm_clas_config):
+        for name, size in sizes.items():
+            monkeypatch.setitem(config, name, size)
+    out = root / f"nothing_{lm_epochs}"
+    result = said_by("train", "text", root / "reviews.csv", "--model", "ulmfit", "--lm-epochs", lm_epochs, "--out", out,
+                     "--bs", 8, "--epochs", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.output.count("begins from random weights") == 1
+    assert "--model minilm" in result.output
+    result = said_by("predict", out / "export.safetensors", root / "reviews.csv")
+    assert result.exit_code == 0, result.output
+
+
 def test_a_run_goes_on_from_the_language_model_that_it_began_with(root: Path) -> None:
     command = ("train", "text", root / "reviews.csv", "--model", "ulmfit", "--lm-epochs", 0, "--out", root / "kept",
                "--bs", 8, "--epochs", 1, "--resume", "--language-model")  # fmt: skip
@@ -134,6 +152,57 @@ def test_pairs_groups_numbers_and_many_labels_are_trained(root: Path) -> None:
     result = said_by(*shared, "--label", "tags", "--label-delim", ";", "--out", root / "tags")
     assert result.exit_code == 0, result.output
     assert list(load_learner(root / "tags" / "export.safetensors").dls.vocab) == ["bad", "good", "old"]
+
+
+def test_cells_are_read_as_they_stand_from_training_to_the_answers(root: Path) -> None:
+    frame = reviews(40)
+    frame.loc[:3, "text"] = ["NA", "null", "007", "None"]
+    frame["label"] = ["NA" if label == "neg" else "007" for label in frame["label"]]
+    frame["row"] = [f"{place:03}" for place in range(40)]
+    frame.to_csv(root / "odd.csv", index=False)
+    frame[frame["label"] == "007"].to_csv(root / "one.csv", index=False)
+    result = said_by("train", "text", root / "odd.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1,
+                     "--out", root / "odd")  # fmt: skip
+    assert (result.exit_code, "left out" in result.output) == (0, False), result.output
+    export = root / "odd" / "export.safetensors"
+    assert list(load_learner(export).dls.vocab) == ["007", "NA"]
+    assert "Accuracy on 20 texts: " in said_by("evaluate", export, root / "one.csv").output
+    assert said_by("predict", export, root / "odd.csv", "--csv", root / "answers.csv").exit_code == 0
+    answers = pd.read_csv(root / "answers.csv", dtype=str, keep_default_na=False)
+    assert answers[["text", "label", "row"]].equals(frame.astype(answers.dtypes["text"])[["text", "label", "row"]])
+    assert set(answers["predicted"]) <= {"007", "NA"}
+
+
+def test_texts_in_another_encoding_are_trained(root: Path) -> None:
+    frame = reviews(40).assign(label=["na\u00efve", "other"] * 20)
+    frame.to_csv(root / "latin.csv", index=False, encoding="latin-1")
+    for place, (text, label) in enumerate(frame.itertuples(index=False)):
+        (root / "latin" / label).mkdir(parents=True, exist_ok=True)
+        (root / "latin" / label / f"{place}.txt").write_bytes(f"na\u00efve {text}".encode("latin-1"))
+    command = ("train", "text", root / "latin.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1, "--out",
+               root / "latin_out")  # fmt: skip
+    result = said_by(*command)
+    assert (result.exit_code, "Pass --encoding 'latin-1'" in result.output) == (2, True), result.output
+    assert said_by(*command, "--encoding", "latin-1").exit_code == 0
+    result = said_by("train", "text", root / "latin", "--model", "ulmfit", "--language-model", root / "lm", "--bs", 8,
+                     "--lm-epochs", 0, "--epochs", 1, "--encoding", "latin-1", "--out", root / "of_latin")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    export = root / "of_latin" / "export.safetensors"
+    for options in ((), ("--encoding", "latin-1")):  # that of its training is known
+        assert "Accuracy on 40 texts: " in said_by("evaluate", export, root / "latin", *options).output
+        assert said_by("predict", export, root / "latin", *options).exit_code == 0
+
+
+def test_classes_of_digits_stay_strings_where_a_later_file_has_one_of_them(root: Path) -> None:
+    frame = reviews(40)
+    frame["label"] = ["12" if label == "neg" else "007" for label in frame["label"]]
+    frame.to_csv(root / "digits.csv", index=False)
+    frame[frame["label"] == "12"].to_csv(root / "twelve.csv", index=False)
+    result = said_by("train", "text", root / "digits.csv", "--model", root / "bert", "--bs", 8, "--epochs", 1,
+                     "--out", root / "digits")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = said_by("evaluate", root / "digits" / "export.safetensors", root / "twelve.csv")
+    assert "Accuracy on 20 texts: " in result.output, result.output
 
 
 @pytest.mark.parametrize(

@@ -207,3 +207,22 @@ def test_results_are_the_same_each_time_they_are_shown(tmp_path):
 
 def test_what_is_written_together_has_no_blank_before_it():
     assert written(["It", "'s", "fine", ",", "is", "n't"]) == "It's fine , isn't"
+
+
+def test_views_of_texts_are_refused_in_words_for_texts(tmp_path):
+    for learn, why in ((classifier(tmp_path), "nothing changes a text"), (lm_learner(tmp_path), "each of its tokens")):
+        with pytest.raises(ArgumentError, match=rf"{why}.*Use get_preds; .*Ensemble") as told:
+            learn.tta()
+        assert not any(word in str(told.value) for word in ("picture", "aug_transforms", "colour"))
+
+
+def test_a_backwards_model_writes_before_the_text_in_the_order_of_reading(tmp_path):
+    frame = reviews(400).assign(text="One two three four five six seven eight .")
+    learn = lm_learner(tmp_path, frame, backwards=True)
+    learn.fit_one_cycle(8, 4e-2)
+    assert learn.predict("six seven", 4, temperature=0) == "two three four five six seven"
+    assert learn.predict("three four", 20, temperature=0) == "One two three four"  # and no other document before it
+    assert learn.predict("", 3, temperature=0) == "seven eight ."
+    assert learn.predict("six nonsense", 2, temperature=0, only_last_word=True) == "four five six nonsense"
+    again = load_learner(learn.export("backwards.safetensors"))
+    assert again.predict("six seven", 4, temperature=0) == "two three four five six seven"

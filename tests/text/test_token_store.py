@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import pickle
 import tracemalloc
 from collections.abc import Iterator
@@ -198,7 +199,7 @@ def test_the_byte_that_is_no_utf8_is_named(suffix: str, tmp_path: Path) -> None:
         path = tmp_path / (name + suffix)
         path.write_bytes(gzip.compress(content) if suffix else content)
         corpus = as_corpus(path, "text" if "csv" in name else None)
-        with pytest.raises(DataError, match=r"no UTF-8: byte 12 \(line 3\) is 0xef"):
+        with pytest.raises(DataError, match=r"no utf-8: byte 12 \(line 3\) is 0xef"):
             list(corpus.texts())
 
 
@@ -274,3 +275,18 @@ def test_a_worker_opens_the_file_instead_of_getting_its_numbers(tmp_path: Path) 
     assert np.array_equal(pickle.loads(sent), documents.ids)
     assert np.array_equal(pickle.loads(pickle.dumps(documents.ids[3:9])), documents.ids[3:9])
     assert json.loads((tmp_path / "state.json").read_text())["complete"]
+
+
+def test_a_file_of_a_folder_that_was_edited_is_noticed_though_its_size_stays(tmp_path: Path) -> None:
+    folder = write_reviews(tmp_path / "texts", 16)
+    TokenStore.build(folder, tmp_path / "store")
+    edited = next(folder.rglob("*.txt"))
+    text, stat = edited.read_text(), edited.stat()
+    edited.write_text("X" + text[1:])
+    os.utime(edited, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(DataError, match="another source: names, sizes and samples"):
+        TokenStore.build(folder, tmp_path / "store")
+    edited.write_text(text)  # at another time, as of a copy: it is the same corpus
+    assert TokenStore.build(folder, tmp_path / "store").n_documents == len(list(folder.rglob("*.txt")))
+    with pytest.raises(DataError, match="another source: encoding"):
+        TokenStore.build(folder, tmp_path / "store", encoding="latin-1")

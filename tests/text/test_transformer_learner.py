@@ -110,6 +110,19 @@ def test_a_new_head_of_numbers_begins_at_the_targets_scale(kind: str, tmp_path: 
         assert torch.allclose(on.model.eval()(encoded["input_ids"]), expected, rtol=1e-4)
 
 
+def test_weights_of_a_head_with_another_scale_are_refused_with_the_cause(tmp_path: Path) -> None:
+    scaled = priced("bert", tmp_path)
+    unscaled = transformer_learner(scaled.dls, scaled.save_pretrained("mine"))
+    for saved, other, cause in (
+        (scaled, unscaled, r"weights are of a head that was new.* this model has a head that answers in the targets'"),
+        (unscaled, scaled, r"weights are of a head that answers in the targets'.* this model has a head that was new"),
+    ):
+        saved.save("weights", with_opt=False)
+        with pytest.raises(ExportError, match=cause) as told:
+            other.load("weights")
+        assert "another architecture" not in str(told.value)
+
+
 def test_an_export_predicts_the_same(tmp_path: Path) -> None:
     learn = learner(path=tmp_path)
     with learn.no_logging():

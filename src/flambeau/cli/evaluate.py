@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from flambeau.interpret.interpretation import ClassificationInterpretation
 
 
-def run_evaluate(export: Path, folder: Path, out: Path | None, sep: str | None = None) -> None:
+def run_evaluate(
+    export: Path, folder: Path, out: Path | None, sep: str | None = None, encoding: str | None = None
+) -> None:
     """Print the accuracy and the report by class of an export on a folder with one folder a class.
 
     An export of texts is measured on a table with the columns of its training, too.
@@ -33,7 +35,7 @@ def run_evaluate(export: Path, folder: Path, out: Path | None, sep: str | None =
         require_folder_to_write(out)
     learn = load_learner(export)
     if is_of_texts(learn):
-        return run_evaluate_text(learn, folder, out, sep)
+        return run_evaluate_text(learn, folder, out, sep, encoding)
     require_folder(folder)
     if not isinstance(learn.dls.kinds[learn.dls.n_inp], Category):
         raise ArgumentError("flambeau evaluate measures classifiers of one class a picture; this export is another.")

@@ -5,6 +5,7 @@ Nothing here imports torch: `flambeau --help` answers at once.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -20,6 +21,8 @@ from flambeau.foundation.processes import n_processes
 
 P = ParamSpec("P")
 BAD_INPUT = 2
+ENCODING = "How letters are stored in the files, such as latin-1 [utf-8]."
+AS_ARGUMENT = re.compile(r"\b(encoding|sep)=('[^']*')")  # of a function, as messages of the library name them
 
 app = typer.Typer(
     help="Practical deep learning: from a pile of data to a trained, explained, exported model.",
@@ -40,7 +43,7 @@ def told_plainly(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except (FlambeauError, OSError) as error:  # OSError: a folder that may not be written, a full disk
             if not tell_parent(error):
-                print(f"Error: {error}", file=sys.stderr)
+                print("Error:", AS_ARGUMENT.sub(r"--\1 \2", str(error)), file=sys.stderr)
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
@@ -136,6 +139,7 @@ def train_table(
     lr: Annotated[float | None, typer.Option(help="Of a net: the learning rate [0.01].")] = None,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share of rows that validate.")] = 0.2,
     sep: Annotated[str, typer.Option(help="What separates the columns.")] = ",",
+    encoding: Annotated[str, typer.Option(help=ENCODING)] = "utf-8",
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
 ) -> None:
     """Train on the rows of a CSV file, and write an export, a report and the history."""
@@ -143,7 +147,7 @@ def train_table(
 
     run_train_table(
         file, out, target=target, ignore=ignore or [], model=model, epochs=epochs, bs=bs, lr=lr, valid_pct=valid_pct,
-        sep=sep, seed=seed,
+        sep=sep, encoding=encoding, seed=seed,
     )  # fmt: skip
 
 
@@ -163,6 +167,7 @@ def train_ratings(
     bs: Annotated[int, typer.Option(min=1, help="Ratings a batch.")] = 64,
     valid_pct: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share to validate.")] = 0.2,
     sep: Annotated[str | None, typer.Option(help="What separates the columns (a comma).")] = None,
+    encoding: Annotated[str, typer.Option(help=ENCODING)] = "utf-8",
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
     top: Annotated[int, typer.Option(min=1, help="How many items to recommend to each user.")] = 10,
 ) -> None:
@@ -171,7 +176,7 @@ def train_ratings(
 
     run_train_ratings(
         file, out, user=user, item=item, rating=rating, time=time, factors=factors, epochs=epochs, lr=lr, wd=wd, bs=bs,
-        valid_pct=valid_pct, sep=sep, seed=seed, top=top,
+        valid_pct=valid_pct, sep=sep, encoding=encoding, seed=seed, top=top,
     )  # fmt: skip
 
 
@@ -200,6 +205,7 @@ def train_text(
     valid_col: Annotated[str | None, typer.Option(help="The column that is true in rows that validate.")] = None,
     group: Annotated[str | None, typer.Option(help="Keep rows that agree in this column in one half.")] = None,
     sep: Annotated[str | None, typer.Option(help="What separates the columns [by the file's name].")] = None,
+    encoding: Annotated[str, typer.Option(help=ENCODING)] = "utf-8",
     seed: Annotated[int, typer.Option(help="The seed of every chance.")] = 42,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the run after each epoch, and go on where an earlier call ended.")
@@ -214,7 +220,7 @@ def train_text(
     run_train_text(
         data, out, text=text or [], label=label or [], label_delim=label_delim, model=model,
         language_model=language_model, lm_epochs=lm_epochs, epochs=epochs, lr=lr, bs=bs, valid_pct=valid_pct,
-        valid_col=valid_col, group=group, sep=sep, seed=seed, checkpoint=checkpoint, resume=resume,
+        valid_col=valid_col, group=group, sep=sep, encoding=encoding, seed=seed, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -228,6 +234,7 @@ def pretrain(
         bool, typer.Option("--paragraphs", help="Empty lines separate texts, not each line.")
     ] = False,
     sep: Annotated[str | None, typer.Option(help="What separates the columns [by the file's name].")] = None,
+    encoding: Annotated[str, typer.Option(help=ENCODING)] = "utf-8",
     epochs: Annotated[int, typer.Option(min=1, help="How often to go through the texts.")] = 1,
     max_vocab: Annotated[int, typer.Option(min=16, help="How many words have a number of their own, at most.")] = 30000,
     emb_sz: Annotated[int, typer.Option(min=1, help="Numbers a word.")] = 400,
@@ -248,9 +255,9 @@ def pretrain(
     from flambeau.cli.pretrain import run_pretrain
 
     run_pretrain(
-        corpus, out, text=text or [], paragraphs=paragraphs, sep=sep, epochs=epochs, max_vocab=max_vocab, emb_sz=emb_sz,
-        n_hid=n_hid, layers=layers, bs=bs, seq_len=seq_len, lr=lr, drop_mult=drop_mult, valid_pct=valid_pct,
-        backwards=backwards, resume=resume, seed=seed,
+        corpus, out, text=text or [], paragraphs=paragraphs, sep=sep, encoding=encoding, epochs=epochs,
+        max_vocab=max_vocab, emb_sz=emb_sz, n_hid=n_hid, layers=layers, bs=bs, seq_len=seq_len, lr=lr,
+        drop_mult=drop_mult, valid_pct=valid_pct, backwards=backwards, resume=resume, seed=seed,
     )  # fmt: skip
 
 
@@ -288,17 +295,18 @@ def predict(
     csv: Annotated[Path | None, typer.Option(help="Write the answers to this table, too.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     sep: Annotated[str | None, typer.Option(help="What separates the columns of a table [by the file's name].")] = None,
+    encoding: Annotated[str | None, typer.Option(help=ENCODING)] = None,
     n_words: Annotated[int, typer.Option(min=1, help="Of a language model: how many words to write.")] = 50,
     temperature: Annotated[float, typer.Option(min=0, help="Of a language model: below 1 safer, above wilder.")] = 0.75,
 ) -> None:
     """Predict files with an export.
 
     Of tables the rows of CSV files, of ratings their pairs of user and item, of texts rows, lines of a file, or the
-    .txt files of a folder; a language model writes on from each line.
+    .txt files of a folder; a language model writes on from each line, or what stands before it if it reads backwards.
     """
     from flambeau.cli.predict import run_predict
 
-    run_predict(export, files, csv, top, sep, n_words, temperature)
+    run_predict(export, files, csv, top, sep, n_words, temperature, encoding)
 
 
 @app.command()
@@ -308,11 +316,12 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="One folder a class of pictures or texts, or a table of texts.")],
     out: Annotated[Path | None, typer.Option(help="Write pictures here, such as the confusion matrix.")] = None,
     sep: Annotated[str | None, typer.Option(help="What separates the columns of a table [by the file's name].")] = None,
+    encoding: Annotated[str | None, typer.Option(help=ENCODING)] = None,
 ) -> None:
     """Measure an export on labelled pictures or texts it has not seen."""
     from flambeau.cli.evaluate import run_evaluate
 
-    run_evaluate(export, folder, out, sep)
+    run_evaluate(export, folder, out, sep, encoding)
 
 
 @app.command()

@@ -25,6 +25,7 @@ def run_predict(
     sep: str | None = None,
     n_words: int = 50,
     temperature: float = 0.75,
+    encoding: str | None = None,
 ) -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
     from flambeau.cli.outputs import require_file_to_write
@@ -44,14 +45,14 @@ def run_predict(
 
         if len(files) > 1:
             raise ArgumentError("An export of ratings answers one CSV file of users and items at a time.")
-        return run_predict_ratings(export, files[0], csv, sep or ",")
+        return run_predict_ratings(export, files[0], csv, sep or ",", encoding)
     if is_of_tables(predictor):
-        return run_predict_table(predictor, files, csv, sep or ",")
+        return run_predict_table(predictor, files, csv, sep or ",", encoding)
     if is_of_texts(predictor.header):
         task = getattr(predictor.model, "task", None)
         if predictor.header.get("learner") == "language_model" or task == "causal_lm":
-            return run_write_on(export, files, n_words, temperature)
-        return run_predict_text(predictor, files, csv, top, sep)
+            return run_write_on(export, files, n_words, temperature, encoding or "utf-8")
+        return run_predict_text(predictor, files, csv, top, sep, encoding)
     wanted: list[Path] = []
     for file in files:
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]

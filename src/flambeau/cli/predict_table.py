@@ -20,7 +20,9 @@ def is_of_tables(predictor: Predictor) -> bool:
     return str(predictor.header.get("dataset")).startswith("flambeau.tabular.")
 
 
-def run_predict_table(predictor: Predictor, files: list[Path], csv: Path | None, sep: str) -> None:
+def run_predict_table(
+    predictor: Predictor, files: list[Path], csv: Path | None, sep: str, encoding: str | None
+) -> None:
     """Answer each row of CSV files: written to `csv` beside the row's own cells, or the first ones printed.
 
     Raises:
@@ -34,7 +36,7 @@ def run_predict_table(predictor: Predictor, files: list[Path], csv: Path | None,
     for file in files:
         if not file.is_file():
             raise ArgumentError(f"A CSV file was expected, but there is no file {file}.")
-        frame = read_csv(file, sep=sep, skipinitialspace=True)
+        frame = read_csv(file, sep=sep, skipinitialspace=True, encoding=encoding)
         answers = predictor.predict_batch(frame, bs=4096)
         answered.append(pd.concat([frame, _columns(predictor, answers, frame.index)], axis=1))
     table = pd.concat(answered, ignore_index=True)

@@ -20,6 +20,7 @@ def run_pretrain(
     text: list[str],
     paragraphs: bool,
     sep: str | None,
+    encoding: str,
     epochs: int,
     max_vocab: int,
     emb_sz: int,
@@ -52,7 +53,9 @@ def run_pretrain(
     require_folder_to_write(out)
     set_seed(seed)
     cut = "paragraphs" if paragraphs else "lines"
-    store = TokenStore.build(corpus, out / "tokens", columns=text, cut=cut, sep=sep)
+    store = TokenStore.build(
+        corpus, out / "tokens", columns=text, cut=cut, sep=sep, without=out, encoding=encoding
+    )
     dls = store.dataloaders(
         Numericalize(max_vocab=max_vocab, backwards=backwards), valid_pct, seed, bs, seq_len, path=out
     )
@@ -72,8 +75,7 @@ def run_pretrain(
     with atomic_write(out / "history.csv", "w") as file:
         history.to_csv(file, index=False)
     print(f"\nPerplexity on the validation set: {number_words(float(history.iloc[-1]['perplexity']))}")
-    if not backwards:
-        print(f"A sample: {learn.predict('', SAMPLE_WORDS, temperature=0.75, seed=seed)}")
+    print(f"A sample: {learn.predict('', SAMPLE_WORDS, temperature=0.75, seed=seed)}")
     print(f"Wrote {out / WEIGHTS}, {out / WORDS}, {export} and history.csv")
     print(f"Next: flambeau train text DATA --model ulmfit --language-model {out}")
 

@@ -20,6 +20,7 @@ def run_train_ratings(
     bs: int,
     valid_pct: float,
     sep: str | None,
+    encoding: str,
     seed: int,
     top: int,
 ) -> None:
@@ -38,8 +39,9 @@ def run_train_ratings(
     set_seed(seed)
     splitter = TimeSplitter(time, valid_pct) if time is not None else None
     dls = CollabDataLoaders.from_csv(
-        file, valid_pct, user, item, rating, seed=seed, path=out, bs=bs, delimiter=sep, splitter=splitter
-    )
+        file, valid_pct, user, item, rating, seed=seed, path=out, bs=bs, delimiter=sep, splitter=splitter,
+        encoding=encoding,
+    )  # fmt: skip
     both = [loader.dataset.ratings for loader in dls.loaders]
     low, high = min(float(half.min()) for half in both), max(float(half.max()) for half in both)
     margin = 0.1 * (high - low) or 1.0
@@ -55,7 +57,7 @@ def run_train_ratings(
     print(f"Wrote {export} and {table} (the top {top} of each user)")
 
 
-def run_predict_ratings(export: Path, file: Path, csv: Path | None, sep: str) -> None:
+def run_predict_ratings(export: Path, file: Path, csv: Path | None, sep: str, encoding: str | None) -> None:
     """Predict the rows of a CSV file of users and items, and print them or write them to `csv`.
 
     Raises:
@@ -70,7 +72,7 @@ def run_predict_ratings(export: Path, file: Path, csv: Path | None, sep: str) ->
     learn = load_learner(export)
     if not isinstance(learn, CollabLearner):
         raise ArgumentError(f"{export} is no export of ratings, so it cannot answer the rows of {file}.")
-    frame = read_csv(file, sep=sep)
+    frame = read_csv(file, sep=sep, encoding=encoding)
     frame["prediction"] = learn.get_preds(dl=learn.dls.test_dl(frame, bs=1024))[0].numpy()
     if csv is None:
         print(frame.to_string(index=False))

@@ -22,6 +22,7 @@ def run_train_table(
     lr: float | None,
     valid_pct: float,
     sep: str,
+    encoding: str,
     seed: int,
 ) -> None:
     """Train a net or trees on the rows of a CSV file and write what came of it to `out`.
@@ -50,7 +51,7 @@ def run_train_table(
     if not file.is_file():
         raise ArgumentError(f"A CSV file was expected, but there is no file {file}.")
     set_seed(seed)
-    frame = read_csv(file, sep=sep, skipinitialspace=True)
+    frame = read_csv(file, sep=sep, skipinitialspace=True, encoding=encoding)
     require_columns([*target, *ignore], list(frame.columns), str(file))
     dls = TabularDataLoaders.from_df(
         frame.drop(columns=ignore), y_names=target, bs=bs or USUAL_BS, valid_pct=valid_pct, seed=seed, path=out

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from flambeau.train.learner import Learner
 
 ULMFIT = "ulmfit"
+FROM_NOTHING = (
+    "Without --language-model the network begins from random weights and learns the language from these texts alone: "
+    "of a few hundred or thousand, its answers may be hardly better than guessing. Better: --model minilm, which was "
+    "trained on much text; or `flambeau pretrain` on texts without labels, and its folder as --language-model."
+)
 STARTED_FROM = "started_from.json"
 ULMFIT_LR = 2e-2
 LM_HEAD_LR, LM_LR, LM_LR_FROM_SCRATCH = 2e-2, 2e-3, 5e-3
@@ -43,6 +48,7 @@ def run_train_text(
     valid_col: str | None,
     group: str | None,
     sep: str | None,
+    encoding: str,
     seed: int,
     checkpoint: int | None,
     resume: bool,
@@ -65,10 +71,10 @@ def run_train_text(
         given = [name for name, value in {**of_tables, "--group": group, "--sep": sep}.items() if value]
         if given:
             raise ArgumentError(f"{', '.join(given)} belong to tables, but {data} is a folder.")
-        loaders = _loaders_of_folder(data, valid_pct, seed=seed, bs=bs)
+        loaders = _loaders_of_folder(data, valid_pct, seed=seed, bs=bs, encoding=encoding)
     else:
         loaders = _loaders_of_table(
-            data, text, label, label_delim, valid_pct, valid_col, group, sep, seed=seed, bs=bs, path=out
+            data, text, label, label_delim, valid_pct, valid_col, group, sep, encoding, seed=seed, bs=bs, path=out
         )
     kept: dict[str, Any] = {"checkpoint": checkpoint or resume, "resume": resume}
     if model == ULMFIT:
@@ -116,6 +122,7 @@ def _loaders_of_table(
     valid_col: str | None,
     group: str | None,
     sep: str | None,
+    encoding: str,
     seed: int,
     **options: Any,
 ) -> Any:
@@ -123,17 +130,19 @@ def _loaders_of_table(
     from flambeau.data.splitters import GroupSplitter
     from flambeau.data.tables import require_columns
     from flambeau.text.data_loaders import TextDataLoaders
+    from flambeau.text.text_csv import with_values
 
     if group is not None and valid_col is not None:
         raise ArgumentError("--group and --valid-col both say which rows validate; give one of them.")
-    frame = read_text_table(file, sep)
+    frame = read_text_table(file, sep, encoding)
     names = [str(name) for name in frame.columns]
     if len(names) < 2 and not (text and label):
         raise ArgumentError(f"{file} has one column only, {names[0]!r}: a text and a label are needed.")
     text = text or [next(name for name in names if name not in label)]
     label = label or [next(name for name in names if name not in text)]
     require_columns([*text, *label, *filter(None, (valid_col, group))], names, str(file))
-    whole = whole_rows(frame, [*text, *label], file)
+    as_written = text if label_delim is None else [*text, *label]
+    whole = whole_rows(with_values(frame, as_written), [*text, *label], file)
     print(f"Texts: {', '.join(text)}. Labels: {', '.join(label)}.")
     return partial(
         TextDataLoaders.from_df,
@@ -149,18 +158,18 @@ def _loaders_of_table(
     )
 
 
-def read_text_table(file: Path, sep: str | None) -> Any:
-    """Return the table of a CSV or TSV file, compressed or not.
+def read_text_table(file: Path, sep: str | None, encoding: str) -> Any:
+    """Return the table of a CSV or TSV file, compressed or not, with each cell as the string that stands there.
 
     Raises:
         ArgumentError: there is no such file. TableError: it cannot be read.
     """
-    from flambeau.data.tables import read_csv
     from flambeau.text.corpus import separator_of
+    from flambeau.text.text_csv import read_cells
 
     if not file.is_file():
         raise ArgumentError(f"A CSV or TSV file, or a folder of texts, was expected, but there is no {file}.")
-    return read_csv(file, sep=sep or separator_of(file))
+    return read_cells(file, sep=sep or separator_of(file), encoding=encoding)
 
 
 def whole_rows(frame: Any, names: list[Any], file: Path) -> Any:
@@ -210,6 +219,8 @@ def _ulmfit(
         files = _files_of(language_model)
         config = encoder_sizes(files[0])
     _require_same_start(out, files or (), resume=kept["resume"])
+    if files is None:
+        print(FROM_NOTHING)
     dls_lm = loaders(is_lm=True)
     dls = loaders(text_vocab=list(dls_lm.vocab))
     learn = text_classifier_learner(
@@ -230,7 +241,6 @@ def _ulmfit(
         print("The labels:")
     rate = ULMFIT_LR if lr is None else lr
     if not lm_epochs and files is None:
-        print("Without a language model the network begins from nothing; more labels are needed then.")
         learn.fit_one_cycle(epochs, rate, **kept)
         return learn
     learn.fit_one_cycle(1, rate, **kept)

@@ -114,7 +114,8 @@ def read_csv(csv: str | AnyPath, **options: Any) -> pd.DataFrame:
         raise TableError(f"There is no such encoding: {error}. Usual ones are 'utf-8', 'latin-1', 'utf-16'.") from error
     except UnicodeDecodeError as error:
         encoding = options.get("encoding") or "UTF-8"
-        likely = "utf-16" if _begins_as_utf16(csv) else "latin-1"
+        with open(csv, "rb") as file:
+            likely = likely_encoding(file.read(2))
         raise TableError(
             f"{csv} is no {encoding} ({_first_odd_line(csv, encoding)}). Pass encoding={likely!r}, or the encoding "
             "that it has."
@@ -152,9 +153,9 @@ def _require_names_once(csv: str | AnyPath, frame: pd.DataFrame, options: dict[s
         raise TableError(f"{csv} has several columns of one name: {', '.join(map(repr, twice))}. Rename all but one.")
 
 
-def _begins_as_utf16(csv: str | AnyPath) -> bool:
-    with open(csv, "rb") as file:
-        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+def likely_encoding(start: bytes) -> str:
+    """Return the encoding that a file which is not in UTF-8 is likely to have, by its first bytes."""
+    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
 
 
 def _first_odd_line(csv: str | AnyPath, encoding: str) -> str:

@@ -12,11 +12,12 @@ from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import get_text_files
 from flambeau.data.labels import ColReader, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, halves_of, require_halves
-from flambeau.data.tables import as_pandas, read_csv, table_column
+from flambeau.data.tables import as_pandas, table_column
 from flambeau.data.target_blocks import target_block
-from flambeau.foundation.errors import ArgumentError
+from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.paths import Path
 from flambeau.text.blocks import TextBlock
+from flambeau.text.text_csv import read_cells, with_values
 
 
 class TextDataLoaders(DataLoaders):
@@ -106,18 +107,17 @@ class TextDataLoaders(DataLoaders):
         them. `valid_col` is true in the rows that validate; `splitter` is one of your own: `GroupSplitter("author")`.
 
         Raises:
-            TableError: a column is missing; DataError: a text is missing; LabelError: a label is.
+            TableError: a column is missing; DataError: a text is missing or a number; LabelError: a label is missing.
         """
         if splitter is None and valid_col is None and (halves := halves_of(df)) is not None:
             df, splitter = halves
         frame = as_pandas(df, "table of texts", "from_csv, for text files from_folder")
-        columns: list[Any] = list(text_col) if isinstance(text_col, list | tuple) else [text_col]
-        names = [table_column(frame, column).name for column in columns]
+        names = [table_column(frame, column).name for column in _listed(text_col)]
+        _require_texts(frame, names)
         text = _text_block(tok_tfm, transformer, text_vocab, is_lm, is_masked, seq_len, backwards, names)
         blocks: tuple[Any, ...] = (text,)
         if not (is_lm or is_masked):
-            label_cols = label_col if isinstance(label_col, list | tuple) else [label_col]
-            blocks = (text, target_block(frame, label_cols, label_delim, y_block))
+            blocks = (text, target_block(frame, _listed(label_col), label_delim, y_block))
         if splitter is None:
             splitter = RandomSplitter(valid_pct, seed) if valid_col is None else ColSplitter(valid_col)
         block = DataBlock(
@@ -135,14 +135,53 @@ class TextDataLoaders(DataLoaders):
         csv_fname: str | AnyPath = "labels.csv",
         header: int | None = 0,
         delimiter: str | None = None,
+        text_col: str | int | Sequence[str | int] = 0,
+        label_col: Any = 1,
+        label_delim: str | None = None,
+        is_lm: bool = False,
+        is_masked: bool = False,
+        encoding: str = "utf-8",
         **options: Any,
     ) -> DataLoaders:
-        """Return loaders of a CSV file under `path`; `options` are those of `from_df`."""
-        settings: dict[str, Any] = {} if delimiter is None else {"sep": delimiter}
+        """Return loaders of a CSV file under `path`; `options` are those of `from_df`.
+
+        A text is the string that stands in the file: "NA" and "007" are texts as others are, and only an empty cell is
+        missing. Labels are numbers where `with_values` finds them; classes such as "007" stay as they are written.
+
+        Raises:
+            TableError: the file cannot be read, or a column is missing; see `from_df` for the rest.
+        """
+        settings: dict[str, Any] = {"encoding": encoding} | ({} if delimiter is None else {"sep": delimiter})
         if header != 0:
             settings["header"] = header
-        frame = read_csv(Path(path) / csv_fname, **settings)
-        return cls.from_df(frame, path=path, **options)
+        cells = read_cells(Path(path) / csv_fname, **settings)
+        as_written = _listed(text_col)
+        if label_delim is not None and not (is_lm or is_masked):
+            as_written += _listed(label_col)
+        frame = with_values(cells, {table_column(cells, column).name for column in as_written})
+        return cls.from_df(
+            frame, path, text_col=text_col, label_col=label_col, label_delim=label_delim, is_lm=is_lm,
+            is_masked=is_masked, **options,
+        )  # fmt: skip
+
+
+def _listed(columns: Any) -> list[Any]:
+    return list(columns) if isinstance(columns, list | tuple) else [columns]
+
+
+def _require_texts(frame: Any, names: Sequence[Any]) -> None:
+    """Raise a DataError where a column of texts holds numbers: often it is that of the rows' numbers."""
+    from pandas.api.types import is_numeric_dtype
+
+    for name in names:
+        if is_numeric_dtype(frame[name]) and len(frame):
+            others = [column for column in frame.columns if not is_numeric_dtype(frame[column])]
+            shown = ", ".join(map(repr, others[:5])) or "none"
+            raise DataError(
+                f"The column {name!r} holds no texts but numbers ({frame[name].dtype}), such as {frame[name].iloc[0]}. "
+                f"Name the column of texts by text_col=...; columns without numbers: {shown}. Where the numbers are "
+                f"the texts, make them strings first: df[{name!r}] = df[{name!r}].astype(str)."
+            )
 
 
 def _text_block(

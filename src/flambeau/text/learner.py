@@ -27,7 +27,7 @@ from flambeau.text.models import architecture, get_language_model, get_text_clas
 from flambeau.text.numericalize import FAKE, Numericalize
 from flambeau.text.pretrained import load_encoder, load_pretrained, named_files, pretrained_files, save_encoder
 from flambeau.text.rnn_callbacks import rnn_cbs
-from flambeau.text.special_tokens import PAD_ID, UNK_ID
+from flambeau.text.special_tokens import BOS, PAD_ID, UNK_ID
 from flambeau.text.tokenizer import Tokenizer
 from flambeau.train.callbacks.distributed import once
 from flambeau.train.checkpoint import checkpoint_path
@@ -92,6 +92,12 @@ class TextLearner(Learner):
         return self
 
 
+def _from_the_end(tokens: Sequence[str]) -> list[str]:
+    """Return a document's tokens as a model that reads backwards gets them: the mark of the beginning stays first."""
+    first = list(tokens[:1]) if tokens[:1] == [BOS] else []
+    return [*first, *reversed(tokens[len(first) :])]
+
+
 def text_parts(dls: DataLoaders) -> tuple[Tokenizer, Numericalize]:
     """Return the tokenizer and the vocabulary of loaders of text.
 
@@ -111,7 +117,7 @@ def text_parts(dls: DataLoaders) -> tuple[Tokenizer, Numericalize]:
 
 
 class LMLearner(TextLearner):
-    """A learner of a language model: `predict` writes on."""
+    """A learner of a language model: `predict` writes on, or what stands before where the model reads backwards."""
 
     export_as: ClassVar[str | None] = "language_model"
 
@@ -129,15 +135,17 @@ class LMLearner(TextLearner):
     ) -> str:
         """Return `text` with `n_words` tokens more, drawn one after the other; see `generate.choose`.
 
-        `no_unk` never writes an unknown word; `only_last_word` reads only the last word of `text`; `seed` makes the
-        same text again.
+        A model that reads backwards writes them before `text`, from its first word towards the beginning, and ends
+        early where it finds one; what is returned is in the order in which a person reads. `no_unk` never writes an
+        unknown word; `only_last_word` reads only the last word of `text` (backwards, the first); `seed` makes the same
+        text again.
 
         Raises:
             ArgumentError: a setting is out of its range.
         """
         tokenizer, num = text_parts(self.dls)
         words = list(tokenizer(text))
-        read = num(words).tolist()
+        read = num(_from_the_end(words) if num.backwards else words).tolist()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         draw = partial(choose, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
         vocab = self.text_vocab
@@ -147,12 +155,14 @@ class LMLearner(TextLearner):
         self.model.eval()
         self._reset()
         try:
-            ids = continue_text(self._next_word, read[-1:] if only_last_word else read, n_words, draw, forbidden)
+            stop = num.o2i[BOS] if num.backwards else None  # before a beginning stands another document
+            ids = continue_text(self._next_word, read[-1:] if only_last_word else read, n_words, draw, forbidden, stop)
         finally:
             self._reset()
             self.model.train(was_training)
-        new = ids[1:] if only_last_word else ids[len(read) :]
-        return written(decode_spec_tokens([*words, *(vocab[number] for number in new)]), tokenizer.joiner)
+        new = [vocab[number] for number in (ids[1:] if only_last_word else ids[len(read) :])]
+        tokens = [*reversed(new), *words] if num.backwards else [*words, *new]
+        return written(decode_spec_tokens(tokens), tokenizer.joiner)
 
     def export_tensors(self) -> dict[str, Tensor]:
         return kept_seq_len(self.dls.loaders[-1])

@@ -71,20 +71,24 @@ class TokenStore:
         cut: str = "lines",
         sep: str | None = None,
         every: int = EVERY,
+        without: str | AnyPath | None = None,
+        encoding: str = "utf-8",
     ) -> TokenStore:
         """Tokenise a corpus into a folder, or what is left of it where an earlier call was broken off; show a bar.
 
         `source` is a folder of text files, a file, or an iterable of texts that can be gone through again; see
-        `as_corpus` for `columns`, `cut` and `sep`. Memory holds the distinct words and a few million numbers, however
-        large the corpus. After every `every` documents, or sooner, what was read is safe.
+        `as_corpus` for `columns`, `cut` and `sep`. Of a folder the files in `without` (None: in `folder`) are no texts,
+        so that what is made of them may lie beside them. Memory holds the distinct words and a few million numbers,
+        however large the corpus. After every `every` documents, or sooner, what was read is safe.
 
         Raises:
             DataError: the folder holds another corpus or other tokens, or is damaged; a document cannot be read.
-            ArgumentError: the tokenizer learns pieces of words and has not learnt them yet.
+            ArgumentError: the tokenizer learns pieces of words and has not learnt them yet, or `folder` is the corpus.
             EmptyError: the corpus has no document.
         """
         tokenizer = Tokenizer() if tokenizer is None else tokenizer
-        corpus, place = as_corpus(source, columns, cut, sep), Path(folder)
+        place = Path(folder)
+        corpus = as_corpus(source, columns, cut, sep, place if without is None else without, encoding)
         origin = {"source": corpus.about, "tokenizer": about_tokenizer(tokenizer)}
         place.mkdir(parents=True, exist_ok=True)
         state = _read_state(place)

@@ -5,15 +5,17 @@ text --rules--> text with special tokens --word or subword tokenizer--> tokens -
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Number
 from pathlib import Path as AnyPath
 from typing import Any
 
 from flambeau.data.categorize import is_missing
 from flambeau.data.dataset import is_row
 from flambeau.data.kinds import joined_tokens
-from flambeau.data.tables import require_columns
+from flambeau.data.tables import likely_encoding, require_columns
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, DataError, ExportError
 from flambeau.foundation.lists import L
@@ -188,17 +190,27 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     except OSError as error:
         raise DataError(f"The text file {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
     try:
-        return raw.decode(encoding)
+        return raw.decode(known_encoding(encoding))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"The text file {os.fspath(path)} is no {encoding}: byte {error.start} (line {line}) is "
-            f"0x{raw[error.start]:02x}, {error.reason}. Pass encoding='latin-1' (or the encoding that it has), or "
-            "convert the file."
+            f"0x{raw[error.start]:02x}, {error.reason}. Pass encoding={likely_encoding(raw)!r} (or the encoding "
+            "that it has), or convert the file, as iconv does."
         ) from error
+
+
+def known_encoding(name: str) -> str:
+    """Return the name of an encoding as it was given.
+
+    Raises:
+        ArgumentError: there is no such encoding.
+    """
+    try:
+        codecs.lookup(name)
     except LookupError as error:
-        usual = "'utf-8', 'latin-1', 'utf-16'"
-        raise ArgumentError(f"There is no encoding {encoding!r}. Usual ones are {usual}.") from error
+        raise ArgumentError(f"There is no encoding {name!r}. Usual ones are 'utf-8', 'latin-1', 'utf-16'.") from error
+    return name
 
 
 def _no_text(item: Any) -> str:
@@ -207,4 +219,5 @@ def _no_text(item: Any) -> str:
             "The text is missing (it is empty in the table). Leave such rows out, as df.dropna(subset=[...]) does, or "
             "write an empty text into them: df.fillna('')."
         )
-    return f"A text is a string or the path of a text file; got {item!r:.80} of type {type(item).__name__}."
+    of_numbers = " Make strings of a column of numbers: df['text'].astype(str)." if isinstance(item, Number) else ""
+    return f"A text is a string or the path of a text file; got {item!r:.80} of type {type(item).__name__}.{of_numbers}"

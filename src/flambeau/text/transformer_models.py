@@ -120,6 +120,19 @@ class TransformerModel(nn.Module):
         body: nn.Module = self.net.base_model
         return body
 
+    def cause_of_misfit(self, missing: Sequence[str], extra: Sequence[str]) -> str | None:
+        """Return why weights of these names differ from the model's, where it is no more than the targets' scale."""
+        if not all(name.startswith("scale.") for name in (*missing, *extra)):
+            return None
+        scaled = "a head that was new, whose answers are brought to the targets' mean and spread"
+        whole = "a head that answers in the targets' numbers itself, as one that was trained before"
+        there, here = (whole, scaled) if missing else (scaled, whole)
+        return (
+            f"The architecture is the same, but the weights are of {there}, and this model has {here}. Make the "
+            "learner from the same pretrained model and from loaders with targets, as the one that was saved; or keep "
+            "all of it: learn.export and load_learner."
+        )
+
     def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return the numbers of a batch; with `asked` (batch, time) those of its true places alone, (n, n_out).
 

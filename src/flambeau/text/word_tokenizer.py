@@ -124,7 +124,7 @@ class WordTokenizer:
             tokens = self._whole.get(chunk) or (*(self._whole.get(word) or (word,)), chunk[-1])
         else:
             tokens = self._cut(chunk, self._whole)
-        return self._joined(tokens) if len(tokens) > 1 and not self._firsts.isdisjoint(tokens) else tokens
+        return self._joined(tokens) if len(tokens) > 1 and not self._sizes_from.keys().isdisjoint(tokens) else tokens
 
     def __getstate__(self) -> dict[str, object]:
         return {"special_cases": self.special_cases}
@@ -140,8 +140,10 @@ class WordTokenizer:
         # an exception of signs (":)") is also found where the rules had cut it up, as in "fine:)"
         cut = ((self._cut(word, {}), tokens) for word, tokens in self._whole.items() if not word.isalpha())
         self._sequences = {parts: tokens for parts, tokens in cut if len(parts) > 1}
-        self._firsts = frozenset(parts[0] for parts in self._sequences)
-        self._sizes = sorted({len(parts) for parts in self._sequences}, reverse=True)
+        sizes: dict[str, set[int]] = {}
+        for parts in self._sequences:
+            sizes.setdefault(parts[0], set()).add(len(parts))
+        self._sizes_from = {first: tuple(own) for first, own in sizes.items()}
 
     def _cut(self, chunk: str, whole: Mapping[str, Tokens]) -> Tokens:
         start, end = 0, len(chunk)
@@ -176,14 +178,20 @@ class WordTokenizer:
 
     def _joined(self, tokens: Tokens) -> Tokens:
         """Put the exceptions in place of the tokens that make one up, the longest first."""
+        matches: list[tuple[int, int]] = []  # how long, negative for sorting, and where
+        for start, token in enumerate(tokens):
+            for size in self._sizes_from.get(token, ()):
+                if start + size <= len(tokens) and tokens[start : start + size] in self._sequences:
+                    matches.append((-size, start))
+        if not matches:
+            return tokens
         found: dict[int, int] = {}
         taken = [False] * len(tokens)
-        for size in self._sizes:
-            for start in range(len(tokens) - size + 1):
-                if tokens[start] in self._firsts and tokens[start : start + size] in self._sequences:
-                    if not taken[start] and not taken[start + size - 1]:
-                        found[start] = size
-                    taken[start : start + size] = [True] * size
+        for negative, start in sorted(matches):
+            size = -negative
+            if not taken[start] and not taken[start + size - 1]:
+                found[start] = size
+            taken[start : start + size] = [True] * size
         joined: list[str] = []
         place = 0
         while place < len(tokens):

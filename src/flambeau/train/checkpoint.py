@@ -219,6 +219,13 @@ def distinct_state(model: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name not in tied}
 
 
+def _cause(model: torch.nn.Module, shapes: list[str], missing: list[str], extra: list[str]) -> str:
+    """Return why weights do not fit: as a model knows of itself (`cause_of_misfit`), else what is most often so."""
+    own = getattr(model, "cause_of_misfit", None)
+    told: str | None = None if own is None or shapes else own(missing, extra)
+    return told or "They belong to another architecture or number of classes."
+
+
 def load_state(model: torch.nn.Module, weights: Mapping[str, Tensor], strict: bool, source: str) -> None:
     """Load weights into a model, or say which layers differ.
 
@@ -235,6 +242,6 @@ def load_state(model: torch.nn.Module, weights: Mapping[str, Tensor], strict: bo
         n_more = len(shapes) + len(missing) + len(extra) - len(told)
         raise ExportError(
             f"The weights of {source} do not fit this model: {'; '.join(told)}"
-            f"{f'; and {n_more} more' if n_more > 0 else ''}. They belong to another architecture or number of classes."
+            f"{f'; and {n_more} more' if n_more > 0 else ''}. {_cause(model, shapes, missing, extra)}"
         )
     model.load_state_dict(dict(weights), strict=False)

@@ -318,7 +318,7 @@ def tta(
     view = loader.new(
         shuffle=False, drop_last=False, training=True, after_item=train.after_item, after_batch=train.after_batch
     )
-    _check_views(view, learn.dls.kinds[learn.dls.n_inp :])
+    _check_views(view, learn.dls.kinds[: learn.dls.n_inp], learn.dls.kinds[learn.dls.n_inp :])
     # a sum instead of a stack, so that memory does not grow with the number of views
     best: Any = None
     for epoch in range(n):
@@ -332,16 +332,23 @@ def tta(
     return ((augmented, plain) if beta is None else torch.lerp(augmented, plain, beta)), targets
 
 
-def _check_views(view: DataLoader, targets: Sequence[Kind]) -> None:
+def _check_views(view: DataLoader, inputs: Sequence[Kind], targets: Sequence[Kind]) -> None:
     """Raise an ArgumentError where augmented views would be all alike, or could not be laid upon each other."""
     steps = [step for step in (*view.after_item, *view.after_batch) if step.is_random(training=True)]
+    placed = [kind for kind in targets if not isinstance(kind, Category | MultiCategory | Number | Plain)]
+    if any(kind.column_name == "text" for kind in inputs) and (placed or not steps):
+        why = "this learner answers for each of its tokens" if placed else "nothing changes a text by chance"
+        raise ArgumentError(
+            f"tta averages the answers to several views of an item, but {why}, so there are no views to average. Use "
+            "get_preds; what helps with texts is the average of several models (of other seeds, or one that reads "
+            "backwards): Ensemble([learn, other])."
+        )
     if not steps:
         raise ArgumentError(
             "tta averages augmented views, but the training loader augments nothing: all views would be alike. Make "
             "the loaders with batch_tfms=aug_transforms(), or use get_preds."
         )
     moving = [step.name for step in steps if not isinstance(step, Augment) or step.is_moving(training=True)]
-    placed = [kind for kind in targets if not isinstance(kind, Category | MultiCategory | Number | Plain)]
     if placed and moving:
         raise ArgumentError(
             f"tta cannot average {type(placed[0]).__name__} answers over views that {', '.join(moving)} moved: each "
