@@ -50,13 +50,14 @@ def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **
     task, freeze_epochs = settings.pop("task", None), settings.pop("freeze_epochs", 1)
     whole, splitter = halves(train, test, args.part, args.seed)
     dls = TextDataLoaders.from_df(
-        whole, path=args.out, transformer="minilm", splitter=splitter, bs=bs, val_bs=128, seed=args.seed, **settings
-    )
+        whole, path=args.out, transformer="minilm", splitter=splitter, bs=args.bs or bs, val_bs=128, seed=args.seed,
+        **settings,
+    )  # fmt: skip
     learn = transformer_learner(dls, "minilm", task, metrics=metrics, seed=args.seed)
     if encoder is not None:
         learn.load_encoder(encoder)
     learn.fine_tune(args.epochs or epochs, args.lr or lr, freeze_epochs=freeze_epochs)
-    loss, *values = learn.validate()
+    _, loss, *values = learn.recorder.values[-1]
     return {"loss": loss, **{metric.name: value for metric, value in zip(learn.metrics, values, strict=True)}}
 
 
@@ -94,7 +95,7 @@ def imdb_minilm(args: argparse.Namespace) -> dict[str, float]:
     train, test, _ = imdb()
     encoder = "domain" if (Path(args.out) / "models" / "domain.safetensors").exists() else None
     columns = {"text_col": "text", "label_col": "label", "encoder": encoder}
-    return minilm(train, test, args, **columns, metrics=accuracy, epochs=1, lr=2e-4, bs=32)
+    return minilm(train, test, args, **columns, metrics=accuracy, epochs=1, freeze_epochs=0, lr=2e-4, bs=32)
 
 
 def mlm(args: argparse.Namespace) -> dict[str, float]:
@@ -102,7 +103,7 @@ def mlm(args: argparse.Namespace) -> dict[str, float]:
     _, _, unsup = imdb()
     unsup = unsup.sample(frac=args.part, random_state=args.seed)
     dls = TextDataLoaders.from_df(
-        unsup, args.out, 0.05, text_col="text", is_masked=True, transformer="minilm", bs=32, seed=args.seed
+        unsup, args.out, 0.05, text_col="text", is_masked=True, transformer="minilm", bs=args.bs or 32, seed=args.seed
     )  # fmt: skip
     learn = transformer_learner(dls, "minilm", seed=args.seed)
     before = learn.validate()[0]
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0, help="the share of the training texts")
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--bs", type=int, default=None, help="of MiniLM's batches")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--brown", default=None)
     parser.add_argument("--only", choices=["with", "without"], default=None, help="one half of ulmfit")
