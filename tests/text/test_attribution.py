@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from small_reviews import reviews
-from tiny_transformers import loaders, tiny_folder
+from tiny_transformers import SENTENCES, label_of, loaders, tiny_folder
 from torch import Tensor, nn
 
 from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.dataset import Datasets
 from flambeau.data.getters import ItemGetter
+from flambeau.data.target_blocks import RegressionBlock
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, UnknownNameError
 from flambeau.foundation.seeds import set_seed
@@ -58,7 +60,7 @@ def test_a_recurrent_classifier_hangs_on_the_telling_word(recurrent: TextLearner
     found = attribute(recurrent, REVIEW, method=method)
     label, _, probabilities = recurrent.predict(REVIEW)
     assert found.target == label == "pos"
-    assert found.probability == pytest.approx(float(probabilities.max()), abs=1e-5)
+    assert found.answer == pytest.approx(float(probabilities.max()), abs=1e-5)
     assert found.top(1).values.tolist()[0][0] == "wonderful"
     assert found.tokens == ["xxbos", "The", "film", "was", "wonderful", "with", "a", "story", "about", "town", "."]
     against = attribute(recurrent, REVIEW, "neg", method)
@@ -70,7 +72,7 @@ def test_a_transformer_hangs_on_the_telling_words(transformer: TransformerLearne
     text = "The film was lovely, and the music lovely too"
     found = attribute(transformer, text, method=method, steps=64)
     assert found.target == "good"
-    assert found.probability == pytest.approx(float(transformer.predict(text)[2].max()), abs=1e-5)
+    assert found.answer == pytest.approx(float(transformer.predict(text)[2].max()), abs=1e-5)
     words = set(found.top(2)["word"]) if method == "integrated_gradients" else set(found.top(1)["word"])
     assert words == {"lovely"}
     assert [score for word, score in zip(found.tokens, found.scores, strict=True) if word[0] == "["] == [0, 0]
@@ -80,8 +82,8 @@ def test_a_transformer_hangs_on_the_telling_words(transformer: TransformerLearne
 def test_gains_add_up_to_the_probability_also_over_windows(recurrent: TextLearner, n_words: int) -> None:
     text = " ".join(["the film was wonderful and"] * (n_words // 5))
     found = attribute(recurrent, text, "pos", steps=256)
-    assert abs(found.probability - found.without_words) > 0.01
-    assert sum(found.scores) == pytest.approx(found.probability - found.without_words, abs=0.01)
+    assert abs(found.answer - found.without_words) > 0.01
+    assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.01)
     assert recurrent.model[0].bptt == 72
     assert recurrent.model.training is False
 
@@ -89,11 +91,39 @@ def test_gains_add_up_to_the_probability_also_over_windows(recurrent: TextLearne
 def test_a_long_document_of_a_transformer_is_explained_over_its_windows(transformer: TransformerLearner) -> None:
     text = "the film was lovely and " * 30
     found = attribute(transformer, text, "good", steps=256)
-    assert found.probability == pytest.approx(float(transformer.predict(text)[2][1]), abs=1e-5)
-    assert sum(found.scores) == pytest.approx(found.probability - found.without_words, abs=0.02)
+    assert found.answer == pytest.approx(float(transformer.predict(text)[2][1]), abs=1e-5)
+    assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.02)
     assert sum(score != 0 for score in found.scores) == 150
     taken = attribute(transformer, text, "good", "occlusion")
     assert len(taken.scores) == len(found.scores)
+
+
+def test_words_add_to_a_number_in_the_unit_of_the_targets(tmp_path: Path) -> None:
+    set_seed(2)
+    frame = pd.DataFrame({"text": SENTENCES, "price": [9000.0 if label_of(s) == "good" else 1000.0 for s in SENTENCES]})
+    frame["weight"] = frame["price"] / -1000
+    for column, target, sign in (("price", None, 1), (["price", "weight"], 1, -1)):
+        dls = TextDataLoaders.from_df(
+            frame, tmp_path, 0.25, seed=1, text_col="text", label_col=column, transformer=tiny_folder("bert"), bs=16,
+            y_block=RegressionBlock(),
+        )  # fmt: skip
+        learn = transformer_learner(dls, tiny_folder("bert"), dropout=0.0)
+        with learn.no_logging():
+            learn.fit_one_cycle(20, 5e-3)
+        text = "The film was lovely, and the music lovely too"
+        found = attribute(learn, text, target)
+        answers = torch.as_tensor(learn.predict(text)[0]).reshape(-1)
+        assert found.answer == pytest.approx(float(answers[target or 0]), rel=1e-4)
+        scale = float(learn.transformer.scale.std[target or 0])
+        assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.05 * scale)
+        for one, word, speaks in (
+            (found, "lovely", sign), (attribute(learn, text.replace("lovely", "awful"), target), "awful", -sign)
+        ):  # fmt: skip
+            told = one.top(2)
+            assert set(told["word"]) == {word}
+            assert all(speaks * score > 0 for score in told["score"])
+    with pytest.raises(UnknownNameError, match="2"):
+        attribute(learn, text, 2)
 
 
 class Smooth(nn.Module):
@@ -114,8 +144,8 @@ def test_gains_of_a_network_of_ones_own_are_complete_and_keep_its_mode() -> None
     torch.manual_seed(3)
     learn = Learner(dls, Smooth(len(dls.vocab[0])).train())
     found = attribute(learn, REVIEW, "pos", steps=200)
-    assert sum(found.scores) == pytest.approx(found.probability - found.without_words, abs=1e-4)
-    assert abs(found.probability - found.without_words) > 0.01
+    assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=1e-4)
+    assert abs(found.answer - found.without_words) > 0.01
     assert learn.model.training
     assert all(parameter.grad is None for parameter in learn.model.parameters())
     assert not learn.model.vectors._forward_hooks
@@ -195,7 +225,7 @@ def test_errors_teach(recurrent: TextLearner) -> None:
 def test_learners_that_classify_no_text_are_told(tmp_path: Path) -> None:
     dls = TextDataLoaders.from_df(reviews(40), path=tmp_path, is_lm=True, bs=4, seq_len=8)
     writer = language_model_learner(dls, AWD_LSTM, SIZES, pretrained=False)
-    with pytest.raises(ArgumentError, match=r"the targets of this learner are Tokens. Pass a classifier of texts"):
+    with pytest.raises(ArgumentError, match=r"the targets of this learner are Tokens. Pass a learner of texts"):
         attribute(writer, REVIEW)
     made = Datasets([[0.5, 1], [0.2, 0]], [[ItemGetter(0)], [ItemGetter(1), bool]], splits=[[0], [1]])
     of_numbers = Learner(DataLoaders.from_datasets(made, bs=1, device="cpu"), nn.Linear(1, 2))

@@ -150,8 +150,30 @@ def test_what_reads_two_texts_apart_shows_no_attention_between_them() -> None:
     learn = learner("bert")
     with pytest.raises(ArgumentError, match="reads the two texts apart"):
         attention(learn, (SHORT[0], SHORT[1]))
-    with pytest.raises(ArgumentError):
-        attribute(learn, (SHORT[0], SHORT[1]))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("n_times", [1, 12])  # the second is longer than the window
+def test_words_of_both_texts_share_out_the_likeness(kind: str, n_times: int) -> None:
+    learn = learner(kind)
+    with learn.no_logging():
+        learn.fit_one_cycle(8, 5e-3)
+    pair = (SHORT[0], " ".join([SHORT[1]] * n_times))
+    found = attribute(learn, pair)
+    assert found.answer == pytest.approx(learn.predict(pair)[0], abs=1e-4)
+    spread = float(learn.transformer.scale.std)
+    assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.05 * spread)
+    assert not found.of_label
+    assert "%" not in repr(found)
+
+    # a word that is taken away is one whose vector is that of the mask
+    taken = attribute(learn, pair, method="occlusion")
+    number, word = next((n, word) for n, word in enumerate(taken.words) if not word.is_marker)
+    ids = learn.tokenizer(pair)
+    ids[list(word.places)] = learn.tokenizer.ids["mask"]
+    with torch.no_grad():
+        without = learn.model.eval()(ids[None]).item()
+    assert taken.scores[number] == pytest.approx(taken.answer - without, abs=1e-4)
 
 
 @needs_minilm

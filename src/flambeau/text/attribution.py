@@ -1,9 +1,11 @@
-"""Which words speak for an answer: after reading it you know how a label's probability is shared out among the words.
+"""Which words speak for an answer: after reading it you know how an answer is shared out among the words.
 
-    occlusion              how much the probability falls when a word is taken away
+The answer is the probability of a label, or the number that a regression gives, in the unit of its targets.
+
+    occlusion              how much the answer falls when a word is taken away
     integrated gradients   all words are faded in together, from nothing to what they are; each word gets what the
-                           probability gained by it on the way (Sundararajan 2017, equation 3), so that the scores
-                           add up to what the text has over one without words
+                           answer gained by it on the way (Sundararajan 2017, equation 3), so that the scores add up
+                           to what the text has over one without words
 
 Both work on the vectors of the words: a vector is faded towards that of "no word", the mask where the model knows one,
 else zeros (which is what dropout of whole words shows a model in training). Ids, and so masks and positions, stay.
@@ -21,13 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from flambeau.data.kinds import Category, MultiCategory
+from flambeau.data.kinds import Category, MultiCategory, Number
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
+from flambeau.nn.layers import TargetScale
 from flambeau.text.as_read import TextAsRead, Word, as_read
 from flambeau.text.models import SentenceEncoder
 from flambeau.text.transformer_models import TransformerModel
-from flambeau.text.transformer_windows import cut_windows
+from flambeau.text.transformer_windows import cut_windows, places_of_pairs, split_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 METHODS = ("integrated_gradients", "occlusion")
 IDS_AT_ONCE = 4096  # in a batch of faded texts: a few hundred megabytes of a small transformer's activations
-MOST_STEPS, TOLERANCE = 512, 0.02  # of a probability, by which scores may miss their sum
+MOST_STEPS, TOLERANCE = 512, 0.02  # of a probability, or of the spread of numbers: by so much scores may miss their sum
 GREEN, RED, GREY = (46, 160, 67), (218, 54, 51), "#8b949e"
 STRONGEST = 0.65  # how opaque the colour of the highest score is: letters stay readable on it, dark or light
 PLOT_INCHES, PLOT_SIZE, MARGIN = 8.0, 11, 0.15  # width, size of the letters in points, margin in inches
@@ -44,20 +47,22 @@ PLOT_INCHES, PLOT_SIZE, MARGIN = 8.0, 11, 0.15  # width, size of the letters in 
 
 @dataclass(frozen=True, repr=False)
 class Attribution:
-    """What each word of a text adds to the probability of a label.
+    """What each word of a text adds to the probability of a label, or to a number.
 
     Args:
         words: the words with their places, markers among them; scores: one a word, 0 for markers.
-        target: the label; probability: of the text; without_words: of the same markers without any word.
-        method: "integrated_gradients" or "occlusion".
+        target: the label, or which number; answer: the text's probability of it, or its number; without_words: that
+            of the same markers without any word.
+        method: "integrated_gradients" or "occlusion". of_label: whether the answer is a probability.
     """
 
     words: list[Word]
     scores: list[float]
     target: Any
-    probability: float
+    answer: float
     without_words: float
     method: str
+    of_label: bool = True
 
     @property
     def tokens(self) -> list[str]:
@@ -65,7 +70,7 @@ class Attribution:
         return [word.text for word in self.words]
 
     def top(self, n: int = 10) -> pd.DataFrame:
-        """Return the n words that count most, for or against the label, as a table of word and score."""
+        """Return the n words that count most, for or against the answer, as a table of word and score."""
         import pandas as pd
 
         rows = [(word.text, score) for word, score in self._pairs() if not word.is_marker]
@@ -73,7 +78,7 @@ class Attribution:
         return pd.DataFrame(rows[:n], columns=["word", "score"])
 
     def to_html(self) -> str:
-        """Return the text with coloured words: green and underlined what supports the label, red and dashed the rest.
+        """Return the text with coloured words: green and underlined what raises the answer, red and dashed the rest.
 
         It reads well on light and dark pages: the colours are translucent, letters are those of the page.
         """
@@ -114,7 +119,8 @@ class Attribution:
 
     def _headline(self) -> str:
         how = self.method.replace("_", " ")
-        return f"{self.target}: {self.probability:.1%}, without any word {self.without_words:.1%} ({how})"
+        answer, without = (f"{n:.1%}" if self.of_label else f"{n:.4g}" for n in (self.answer, self.without_words))
+        return f"{self.target}: {answer}, without any word {without} ({how})"
 
     def _pairs(self) -> Iterator[tuple[Word, float]]:
         return zip(self.words, self.scores, strict=True)
@@ -151,29 +157,32 @@ def attribute(
     method: str = "integrated_gradients",
     steps: int = 32,
 ) -> Attribution:
-    """Return what each word of a text (or of a pair of them) adds to the probability of a label.
+    """Return what each word of a text (or of a pair of them) adds to the probability of a label, or to a number.
 
     Args:
-        learn: a classifier of texts, recurrent or a transformer. target: the label, None for the likeliest.
+        learn: a learner of texts with labels or numbers, recurrent or a transformer. Of the numbers that a transformer
+            gives the scores are in the targets' unit.
+        target: the label, None for the likeliest; of several numbers the place of one, None for the first.
         method: "integrated_gradients", or "occlusion", which takes as many predictions as there are words.
         steps: in how many steps integrated gradients fade the words in, at first: twice as many until scores add up.
 
     Of a recurrent classifier's document that is longer than `max_len`, gradients reach the last window alone.
 
     Raises:
-        ArgumentError: the learner is no classifier of texts, or the text holds no word.
+        ArgumentError: the learner gives no labels or numbers for texts, or the text holds no word.
         UnknownNameError: there is no such label, or no such method; the nearest are proposed.
     """
     if method not in METHODS:
         raise unknown_name("method of attribution", method, METHODS)
     if not isinstance(steps, int) or steps < 1:
         raise ArgumentError(f"steps is a whole number of 1 or more, got {steps!r}.")
-    labels = _labels(learn)
+    names, of_label = _names(learn)
     read = as_read(learn.dls, text)
     with _Faded(learn, read) as faded:
         whole = faded.run(torch.ones(1, len(read.ids)))[0]
-        number = int(whole.argmax()) if target is None else _number_of(target, labels)
-        found: dict[str, Any] = {"target": labels[number], "probability": float(whole[number])}
+        usual = int(whole.argmax()) if of_label else 0
+        number = usual if target is None else _number_of(target, names)
+        found: dict[str, Any] = {"target": names[number], "answer": float(whole[number]), "of_label": of_label}
         found["without_words"] = float(faded.run(faded.without(read.inner))[0, number])
         if method == "occlusion":
             gates = torch.cat([faded.without([word]) for word in read.inner])
@@ -182,23 +191,34 @@ def attribute(
             scores = [0.0 if word.is_marker else next(own) for word in read.words]
         else:
             gains = faded.gains(number, steps)
-            whole_gain = found["probability"] - found["without_words"]
-            while steps < MOST_STEPS and abs(float(gains[faded.inner].sum()) - whole_gain) > TOLERANCE:
-                steps *= 2  # somewhere the probability jumps within a step
+            whole_gain = found["answer"] - found["without_words"]
+            tolerance = TOLERANCE if of_label else TOLERANCE * _spread(learn, number, whole_gain)
+            while steps < MOST_STEPS and abs(float(gains[faded.inner].sum()) - whole_gain) > tolerance:
+                steps *= 2  # somewhere the answer jumps within a step
                 gains = faded.gains(number, steps)
             scores = [0.0 if word.is_marker else float(gains[list(word.places)].sum()) for word in read.words]
     return Attribution(read.words, scores, method=method, **found)
 
 
-def _labels(learn: Learner) -> tuple[Any, ...]:
+def _names(learn: Learner) -> tuple[tuple[Any, ...], bool]:
+    """Return the names of what a learner answers with, and whether they are labels."""
     kinds = learn.dls.kinds[learn.dls.n_inp :]
-    if len(kinds) != 1 or not isinstance(kinds[0], Category | MultiCategory):
-        told = ", ".join(type(kind).__name__ for kind in kinds) or "none"
-        raise ArgumentError(
-            f"Words speak for a label or against it, but the targets of this learner are {told}. Pass a classifier of "
-            "texts, as text_classifier_learner and transformer_learner make them of texts with labels."
-        )
-    return kinds[0].vocab
+    kind = kinds[0] if len(kinds) == 1 else None
+    if isinstance(kind, Category | MultiCategory):
+        return kind.vocab, True
+    if isinstance(kind, Number):
+        return ("number",) if kind.n == 1 else tuple(range(kind.n)), False
+    told = ", ".join(type(kind).__name__ for kind in kinds) or "none"
+    raise ArgumentError(
+        f"Words speak for a label or a number, or against it, but the targets of this learner are {told}. Pass a "
+        "learner of texts with labels or numbers, as text_classifier_learner and transformer_learner make them."
+    )
+
+
+def _spread(learn: Learner, number: int, gain: float) -> float:
+    """Return how far apart the numbers of a regression usually are, by the scale of its targets, else this gain."""
+    scale = getattr(learn.model, "scale", None)
+    return float(scale.std.reshape(-1)[number]) if isinstance(scale, TargetScale) else abs(gain)
 
 
 def _number_of(target: Any, labels: Sequence[Any]) -> int:
@@ -209,7 +229,7 @@ def _number_of(target: Any, labels: Sequence[Any]) -> int:
 
 
 class _Faded:
-    """A classifier that sees the words of one text through gates (rows, time): 1 as they are, 0 as no word."""
+    """A model that sees the words of one text through gates (rows, time): 1 as they are, 0 as no word."""
 
     def __init__(self, learn: Learner, read: TextAsRead) -> None:
         self.model, self.activation, self.read = learn.model, learn.activation, read
@@ -237,17 +257,18 @@ class _Faded:
         return gates
 
     def run(self, gates: Tensor, learning: bool = False) -> Tensor:
-        """Return the probabilities (rows, labels) of the text behind gates (rows, time)."""
+        """Return the answers (rows, labels or numbers) to the text behind gates (rows, time)."""
         x = self.ids.expand(len(gates), -1)
         self.waiting = [self._of_pieces(gates.to(self.device), x)]
         # cuDNN goes back through recurrent layers in training mode alone
         without_cudnn = torch.backends.cudnn.flags(enabled=False) if learning else nullcontext()
         with torch.set_grad_enabled(learning), _one_window(self.model, len(self.ids)), without_cudnn:
-            probabilities: Tensor = self.activation(self.model(x).float())
-        return probabilities if learning else probabilities.cpu()
+            answers: Tensor = self.activation(self.model(x).float())
+        answers = answers.reshape(len(gates), -1)
+        return answers if learning else answers.cpu()
 
     def gains(self, number: int, steps: int) -> Tensor:
-        """Return what each token (time,) adds to a label's probability while all are faded in together."""
+        """Return what each token (time,) adds to an answer while all are faded in together."""
         total = torch.zeros(len(self.ids))
         # the middle of each step: twice as near to the integral as its end
         for some in ((torch.arange(steps) + 0.5) / steps).split(self.n_rows):
@@ -269,11 +290,20 @@ class _Faded:
         return none + gates[..., None].to(vectors) * (vectors.detach() - none)
 
     def _of_pieces(self, gates: Tensor, x: Tensor) -> Tensor:
-        """Return the gates of the windows that a transformer cuts a long document into; of markers they are open."""
+        """Return the gates of what a transformer reads: windows, texts of a pair apart; of markers they are open."""
         model = self.model
-        if not isinstance(model, TransformerModel) or x.shape[1] <= model.window:
+        if not isinstance(model, TransformerModel):
             return gates
-        pieces = cut_windows(x, [x.shape[1]] * len(x), model)
+        lengths = [x.shape[1]] * len(x)
+        if model.likeness is not None:
+            before, after = (gates.new_ones(len(markers)) for markers in (model.before, model.after))
+            texts = [torch.cat([before, gates[n, part], after]) for n, part in places_of_pairs(x, lengths, model)]
+            x = pad_sequence(split_pairs(x, lengths, model), batch_first=True, padding_value=model.pad_id)
+            gates = pad_sequence(texts, batch_first=True, padding_value=1.0)
+            lengths = [len(text) for text in texts]
+        elif x.shape[1] <= model.window:
+            return gates
+        pieces = cut_windows(x, lengths, model)
         rows = [
             torch.cat([gates.new_ones(p.offset), gates[p.row, p.start : p.stop], gates.new_ones(p.n_after)])
             for p in pieces

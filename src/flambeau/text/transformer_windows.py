@@ -116,16 +116,25 @@ def split_pairs(x: Tensor, lengths: Sequence[int], model: Reads) -> list[Tensor]
         DataError: a row holds no two documents.
     """
     before, after = (x.new_tensor(markers) for markers in (model.before, model.after))
-    firsts, seconds = [], []
-    for row, length in zip(x, lengths, strict=True):
-        texts = row[len(before) : length - len(after)]
-        marks = texts.eq(model.separator).nonzero().reshape(-1).tolist()
+    return [torch.cat([before, x[row, place], after]) for row, place in places_of_pairs(x, lengths, model)]
+
+
+def places_of_pairs(x: Tensor, lengths: Sequence[int], model: Reads) -> list[tuple[int, slice]]:
+    """Return the row and the ids of the first documents of pairs (batch, time), then those of the second ones.
+
+    Raises:
+        DataError: a row holds no two documents.
+    """
+    firsts, seconds, separator = [], [], -1 if model.separator is None else model.separator
+    for row, length in enumerate(lengths):
+        start, stop = len(model.before), length - len(model.after)
+        marks = (x[row, start:stop].eq(separator).nonzero().reshape(-1) + start).tolist()
         if not marks:
             raise DataError(
                 "Two texts were expected, to be compared, and one came. Give both: text_col=['one', 'other'], "
                 "learn.predict((one, other))."
             )
         n_marks = next((n for n, place in enumerate(marks) if place != marks[0] + n), len(marks))  # RoBERTa puts two
-        firsts.append(torch.cat([before, texts[: marks[0]], after]))
-        seconds.append(torch.cat([before, texts[marks[0] + n_marks :], after]))
+        firsts.append((row, slice(start, marks[0])))
+        seconds.append((row, slice(marks[0] + n_marks, stop)))
     return firsts + seconds
