@@ -96,6 +96,7 @@ class TextBlock(TransformBlock):
         max_len: int | None = None,
         lowercase: bool = False,
         special_tokens: Sequence[str] = (),
+        encoding: str = "utf-8",
     ) -> TextBlock:
         """Return the block of texts, or of pairs of them, in the tokens of a transformer: see `TransformerTokenizer`.
 
@@ -107,5 +108,5 @@ class TextBlock(TransformBlock):
         """
         tokenizer = name_or_folder
         if not isinstance(tokenizer, TransformerTokenizer):
-            tokenizer = TransformerTokenizer.from_pretrained(tokenizer, max_len, lowercase, special_tokens)
+            tokenizer = TransformerTokenizer.from_pretrained(tokenizer, max_len, lowercase, special_tokens, encoding)
         return cls(tokenizer, None, is_lm, seq_len, is_masked=is_masked)

@@ -18,6 +18,7 @@ from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.paths import Path
 from flambeau.text.blocks import TextBlock
 from flambeau.text.text_csv import read_cells, with_values
+from flambeau.text.transformer_tokenizer import TransformerTokenizer
 
 
 class TextDataLoaders(DataLoaders):
@@ -53,18 +54,20 @@ class TextDataLoaders(DataLoaders):
 
         Raises:
             EmptyError: there is no such folder, or no text file in it.
-            ArgumentError: `encoding` is given beside a tokenizer or a transformer; `is_masked` without a transformer.
+            ArgumentError: `encoding` is given beside a tokenizer of your own; `is_masked` without a transformer.
         """
         if valid_pct is None:
             require_halves(path, {"train": train, "valid": valid})
         if transformer is None and tok_tfm is None and not is_masked:
             text = TextBlock.from_folder(path, text_vocab, is_lm, seq_len, backwards, encoding=encoding)
         else:
-            if encoding != "utf-8":
+            if encoding != "utf-8" and (transformer is None or isinstance(transformer, TransformerTokenizer)):
                 raise ArgumentError(
-                    f"encoding={encoding!r} is for words by fastai's rules. A tokenizer of your own takes it itself, "
-                    "Tokenizer(encoding=...); for a transformer convert the files to UTF-8, as iconv does."
+                    f"encoding={encoding!r} is beside a tokenizer of your own, which takes it itself: "
+                    "Tokenizer(encoding=...), TransformerTokenizer.from_pretrained(..., encoding=...)."
                 )
+            if transformer is not None and not isinstance(transformer, TransformerTokenizer):
+                transformer = TransformerTokenizer.from_pretrained(transformer, encoding=encoding)
             text = _text_block(tok_tfm, transformer, text_vocab, is_lm, is_masked, seq_len, backwards)
         splitter = GrandparentSplitter(train, valid) if valid_pct is None else RandomSplitter(valid_pct, seed)
         get_items = partial(get_text_files, folders=[train, valid]) if valid_pct is None else get_text_files

@@ -94,7 +94,7 @@ class TextDatasets(Datasets):
         values = []
         for place, value in enumerate(self._values(before, range(len(self.source)))):
             try:
-                values.append(as_texts(value))
+                values.append(as_texts(value, encoder.encoding))
             except Exception as error:
                 raise_located(error, self.item_name(place))
         of_pairs = len(values[0]) == 2 if values else False

@@ -127,4 +127,4 @@ def _value(learn: TransformerLearner, item: Any) -> Any:
 
 
 def _texts(learn: TransformerLearner, item: Any) -> tuple[str, ...]:
-    return as_texts(_value(learn, item))
+    return as_texts(_value(learn, item), learn.tokenizer.encoding)

@@ -75,7 +75,7 @@ class TransformerTokenizer(Transform):
         ids: the ids of the markers by role (pad, cls, sep, mask, unk, eos, bos), None where there is none.
         max_len: how many ids the model takes at once, None where the tokenizer does not tell.
         special_tokens: tokens that were added to those that the model was pretrained with.
-        model: the name or folder it came from, for messages.
+        model: the name or folder it came from, for messages; encoding: of text files.
 
     Two of them are equal when they hold the same.
     """
@@ -89,8 +89,10 @@ class TransformerTokenizer(Transform):
         max_len: int | None = None,
         special_tokens: Sequence[str] = (),
         model: str = "",
+        encoding: str = "utf-8",
     ) -> None:
         super().__init__()
+        self.encoding = encoding
         self.json_text, self.max_len, self.model = tokenizer, max_len, model
         self.special_tokens = list(special_tokens)
         self.ids: dict[str, int | None] = {role: ids.get(role) for role in ROLES}
@@ -108,11 +110,13 @@ class TransformerTokenizer(Transform):
         max_len: int | None = None,
         lowercase: bool = False,
         special_tokens: Sequence[str] = (),
+        encoding: str = "utf-8",
     ) -> TransformerTokenizer:
         """Return the tokenizer of a model: of a folder, a name of the hub, or "minilm" (see transformer_files.py).
 
         `max_len` lowers how many ids the model is given at once; `lowercase` is for texts in capitals and a model that
-        tells them apart; `special_tokens` are words that shall be one token each, such as a field's marker "[s]".
+        tells them apart; `special_tokens` are words that shall be one token each, such as a field's marker "[s]";
+        `encoding` is that of text files.
 
         Raises:
             MissingDependencyError: transformers is not installed, or what it reads a .model file with.
@@ -145,9 +149,8 @@ class TransformerTokenizer(Transform):
         told = read.model_max_length if read.model_max_length < NO_LENGTH else None
         lengths = [length for length in (max_len, told) if length is not None]
         name = Path(name_or_folder).name if isinstance(name_or_folder, Path) else str(name_or_folder)
-        return cls(
-            _plain_text(read.backend_tokenizer, lowercase), ids, min(lengths, default=None), special_tokens, name
-        )
+        text, most = _plain_text(read.backend_tokenizer, lowercase), min(lengths, default=None)
+        return cls(text, ids, most, special_tokens, name, encoding)
 
     def other_ids(self, other: TransformerTokenizer) -> list[str]:
         """Return the tokens, markers aside, that have one id here and another one, or none, in another tokenizer."""
@@ -161,6 +164,7 @@ class TransformerTokenizer(Transform):
             "max_len": self.max_len,
             "special_tokens": self.special_tokens,
             "model": self.model,
+            "encoding": self.encoding,
         }
 
     # what it knows
