@@ -66,7 +66,7 @@ def sst2(args: argparse.Namespace) -> dict[str, float]:
     train, dev = (pd.read_csv(DATA / "sst2" / f"{half}.tsv.gz", sep="\t") for half in ("train", "dev"))
     dev = dev.rename(columns={"content": "sentence"})
     columns = {"text_col": "sentence", "label_col": "label"}
-    return minilm(train, dev, args, **columns, metrics=accuracy, epochs=1, freeze_epochs=0, lr=2e-4, bs=32)
+    return minilm(train, dev, args, **columns, metrics=accuracy, epochs=3, freeze_epochs=0, lr=1.2e-4, bs=64)
 
 
 def banking77(args: argparse.Namespace) -> dict[str, float]:

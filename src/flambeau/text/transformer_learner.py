@@ -114,10 +114,11 @@ class TransformerLearner(Learner):
         div: float = 25.0,
         **options: Any,
     ) -> None:
-        """Adapt a pretrained model: first the new head alone, then all layers, the early ones most gently.
+        """Adapt a pretrained model: first the new head, then all layers, the early ones most gently.
 
-        A head that starts from chance would first pull the layers beneath it astray (Kumar 2022). `base_lr` is the
-        head's rate when all layers learn (None: see `usual_rate`); the embeddings learn at `base_lr / lr_mult`.
+        A head that starts from chance would first pull the layers beneath it astray (Kumar 2022). Norms learn beside
+        it, unless `train_bn` is False. `base_lr` is the head's rate when all layers learn (None: see `usual_rate`); the
+        embeddings learn at `base_lr / lr_mult`.
         `options` go to both `fit_one_cycle` calls.
 
         Raises:
