@@ -53,7 +53,10 @@ def minilm(train: pd.DataFrame, test: pd.DataFrame, args: argparse.Namespace, **
         whole, path=args.out, transformer="minilm", splitter=splitter, bs=args.bs or bs, val_bs=128, seed=args.seed,
         **settings,
     )  # fmt: skip
-    learn = transformer_learner(dls, "minilm", task, metrics=metrics, seed=args.seed)
+    long = "windows" if args.beginning is None else "truncate"
+    learn = transformer_learner(
+        dls, "minilm", task, window=args.beginning, long=long, metrics=metrics, seed=args.seed
+    )  # fmt: skip
     if encoder is not None:
         learn.load_encoder(encoder)
     learn.fine_tune(args.epochs or epochs, args.lr or lr, freeze_epochs=freeze_epochs)
@@ -195,6 +198,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
     parser.add_argument("--bs", type=int, default=None, help="of MiniLM's batches")
+    parser.add_argument("--beginning", type=int, default=None, help="how many tokens MiniLM reads of each text")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--brown", default=None)
     parser.add_argument("--only", choices=["with", "without"], default=None, help="one half of ulmfit")
