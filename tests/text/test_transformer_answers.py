@@ -152,3 +152,16 @@ def test_one_text_to_a_model_of_pairs_is_told(tmp_path: Path) -> None:
     assert isinstance(learn.predict((SENTENCES[0], SENTENCES[1]))[0], float)
     with pytest.raises(ArgumentError, match=r"reads pairs of texts, and one came.*\(\(one, other\)\)"):
         learn.predict(SENTENCES[0])
+
+
+def test_the_top_losses_of_a_language_model_are_those_of_the_pieces_that_it_read(tmp_path: Path) -> None:
+    learn = trained(tmp_path, "gpt2", is_lm=True, seq_len=3)
+    found = Interpretation.from_learner(learn)
+    places = found.top_losses(5)[1].tolist()
+    batches = list(learn.dls.valid)
+    pieces = {n: row for batch in batches for n, row in zip(batch.indices, batch.targets[0], strict=True)}
+    assert max(places) >= len(learn.dls.valid_ds)  # more pieces than documents
+    kind = learn.tokenizer.kind
+    assert found.plot_top_losses(5)["actual"].tolist() == [kind.text(pieces[place]) for place in places]
+    with pytest.raises(ArgumentError, match="pieces of one long text"):
+        found.top_losses(1, items=True)
