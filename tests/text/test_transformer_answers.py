@@ -137,7 +137,12 @@ def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
 
 
 def test_a_predictor_of_one_label_an_item_refuses_what_answers_token_by_token(tmp_path: Path) -> None:
-    for learn in (tagger(tmp_path), trained(tmp_path, "bert", is_masked=True)):
+    labelled = TextDataLoaders.from_df(
+        pd.DataFrame({"text": SENTENCES, "label": ["a", "b"] * (len(SENTENCES) // 2)}), tmp_path, text_col="text",
+        label_col="label", transformer=tiny_folder("bert"), bs=4, seed=1, device="cpu",
+    )  # fmt: skip
+    of_labelled = transformer_learner(labelled, tiny_folder("bert"), task="masked_lm")
+    for learn in (tagger(tmp_path), trained(tmp_path, "bert", is_masked=True), of_labelled):
         with pytest.raises(ArgumentError, match=r"one label an item.*load_learner\(path\).predict"):
             Predictor(learn.export("answers.safetensors")).predict(SENTENCES[0])
 
