@@ -97,6 +97,19 @@ def test_a_transformer_that_writes_is_a_language_model_too(root: Path) -> None:
     assert len(result.output) > len("the film was\n")
 
 
+def test_a_model_that_guesses_hidden_words_has_no_labels_though_its_texts_had(root: Path) -> None:
+    from flambeau.text.data_loaders import TextDataLoaders
+    from flambeau.text.transformer_learner import transformer_learner
+
+    model = tiny_transformer(root / "guesser")
+    dls = TextDataLoaders.from_df(reviews(40), root, text_col="text", label_col="label", transformer=model, bs=4)
+    export = transformer_learner(dls, model, task="masked_lm").export("guesser.safetensors")
+    reviews(8).to_csv(root / "some.csv", index=False)
+    for verb, told in (("predict", "guess hidden words"), ("evaluate", "is a language model")):
+        result = said_by(verb, export, root / "some.csv")
+        assert (result.exit_code, told in " ".join(result.output.split())) == (2, True), result.output
+
+
 def test_what_cannot_be_read_is_told(root: Path) -> None:
     export = root / "out" / "export.safetensors"
     pd.DataFrame({"reviews": ["great"]}).to_csv(root / "odd.csv", index=False)

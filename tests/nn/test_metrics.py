@@ -270,3 +270,10 @@ def test_what_was_not_asked_for_does_not_count():
     assert over_batches(as_metric("f1_score"), pred[..., :2], target, (1, 1)) == pytest.approx(1.0)
     asked = target != -100
     assert accuracy(pred[asked], target) == pytest.approx(2 / 3)  # a masked language model answers for these alone
+
+
+def test_a_function_that_makes_a_metric_is_asked_for_it() -> None:
+    def share_right() -> Metric:
+        return as_metric(accuracy)
+
+    assert as_metric(share_right).name == "accuracy"

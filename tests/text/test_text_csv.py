@@ -96,6 +96,15 @@ def test_a_column_of_numbers_given_for_texts_is_told() -> None:
         TextDataLoaders.from_df(mixed, text_col="review", label_col="label")
 
 
+def test_a_column_of_row_numbers_in_the_place_of_the_texts_is_told(tmp_path: Path) -> None:
+    columns = {"id": [str(n) for n in range(12)], "text": ["good film", "bad film"] * 6, "label": ["a", "b"] * 6}
+    folder = written(tmp_path, **columns)
+    with pytest.raises(DataError, match=r"'id' holds no texts but numbers.*text_col=.*'text', 'label'"):
+        TextDataLoaders.from_csv(folder, "texts.csv", label_col="label")
+    named = TextDataLoaders.from_csv(folder, "texts.csv", text_col="id", label_col="label", bs=4, seed=1)
+    assert set(named.train_ds.items["id"]) < set(columns["id"])
+
+
 def test_a_file_in_another_encoding_is_read_as_the_error_advises(tmp_path: Path) -> None:
     rows = "na\u00efve film,a\ngood film,b\n" * 6
     (tmp_path / "texts.csv").write_bytes(f"text,label\n{rows}".encode("latin-1"))

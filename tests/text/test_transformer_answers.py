@@ -137,7 +137,12 @@ def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
 
 
 def test_a_predictor_of_one_label_an_item_refuses_what_answers_token_by_token(tmp_path: Path) -> None:
-    for learn in (tagger(tmp_path), trained(tmp_path, "bert", is_masked=True)):
+    labelled = TextDataLoaders.from_df(
+        pd.DataFrame({"text": SENTENCES, "label": ["a", "b"] * (len(SENTENCES) // 2)}), tmp_path, text_col="text",
+        label_col="label", transformer=tiny_folder("bert"), bs=4, seed=1, device="cpu",
+    )  # fmt: skip
+    of_labelled = transformer_learner(labelled, tiny_folder("bert"), task="masked_lm")
+    for learn in (tagger(tmp_path), trained(tmp_path, "bert", is_masked=True), of_labelled):
         with pytest.raises(ArgumentError, match=r"one label an item.*load_learner\(path\).predict"):
             Predictor(learn.export("answers.safetensors")).predict(SENTENCES[0])
 
@@ -152,3 +157,16 @@ def test_one_text_to_a_model_of_pairs_is_told(tmp_path: Path) -> None:
     assert isinstance(learn.predict((SENTENCES[0], SENTENCES[1]))[0], float)
     with pytest.raises(ArgumentError, match=r"reads pairs of texts, and one came.*\(\(one, other\)\)"):
         learn.predict(SENTENCES[0])
+
+
+def test_the_top_losses_of_a_language_model_are_those_of_the_pieces_that_it_read(tmp_path: Path) -> None:
+    learn = trained(tmp_path, "gpt2", is_lm=True, seq_len=3)
+    found = Interpretation.from_learner(learn)
+    places = found.top_losses(5)[1].tolist()
+    batches = list(learn.dls.valid)
+    pieces = {n: row for batch in batches for n, row in zip(batch.indices, batch.targets[0], strict=True)}
+    assert max(places) >= len(learn.dls.valid_ds)  # more pieces than documents
+    kind = learn.tokenizer.kind
+    assert found.plot_top_losses(5)["actual"].tolist() == [kind.text(pieces[place]) for place in places]
+    with pytest.raises(ArgumentError, match="pieces of one long text"):
+        found.top_losses(1, items=True)

@@ -208,3 +208,19 @@ def test_the_answers_of_a_masked_model_are_shown_beside_what_was_hidden(tmp_path
     assert set(places.tolist()) <= set(range(12))
     worst = found.plot_top_losses(3)
     assert worst["loss"].tolist() == pytest.approx(losses.tolist())
+
+
+def test_top_losses_are_shown_with_the_words_that_were_hidden_when_they_were_measured(tmp_path: Path) -> None:
+    learn = of_two_lengths(tmp_path)
+    preds, targets = learn.get_preds()
+    found = Interpretation.from_learner(learn)
+    places = found.top_losses(4)[1].tolist()
+    kind = learn.tokenizer.kind
+
+    def words(ids: torch.Tensor) -> str:
+        return "".join(kind.text(number[None]).removeprefix("##") for number in ids)
+
+    shown = found.plot_top_losses(4, trunc_at=1000)
+    asked = [words(targets[place][targets[place] != -100]) for place in places]
+    assert ["".join(cell.split()) for cell in shown["actual"]] == asked
+    assert ["".join(cell.split()) for cell in shown["predicted"]] == [words(preds[n].argmax(1)) for n in places]

@@ -28,8 +28,10 @@ def run_evaluate_text(learn: Any, data: Path, out: Path | None, sep: str | None,
     from flambeau.data.kinds import Category
     from flambeau.interpret.interpretation import ClassificationInterpretation
     from flambeau.text.dataset import SelfTaughtDatasets
+    from flambeau.text.transformer_models import LANGUAGE
 
-    if isinstance(learn.dls.valid.dataset, SelfTaughtDatasets):
+    taught_itself = getattr(learn.model, "task", None) in LANGUAGE  # though by texts with labels
+    if taught_itself or isinstance(learn.dls.valid.dataset, SelfTaughtDatasets):
         raise ArgumentError("flambeau evaluate measures answers to labelled texts; this export is a language model.")
     of_classes = isinstance(learn.dls.kinds[learn.dls.n_inp], Category)
     if out is not None and not of_classes:

@@ -49,8 +49,12 @@ def run_predict_text(
     from flambeau.text.corpus import TABLES, kind_of_file
     from flambeau.text.dataset import SelfTaughtDatasets
 
-    if isinstance(predictor.loader.dataset, SelfTaughtDatasets):
-        raise ArgumentError("This export is of a transformer that was trained on texts without labels; none to answer.")
+    is_masked = getattr(predictor.model, "task", None) == "masked_lm"
+    if is_masked or isinstance(predictor.loader.dataset, SelfTaughtDatasets):
+        raise ArgumentError(
+            "This export is of a transformer that learnt to guess hidden words, and has no labels to answer with. In "
+            "Python load_learner(export).predict(text) fills in the masks of a text."
+        )
     names = text_columns(predictor)
     tables = [file for file in files if not file.is_dir() and kind_of_file(file) in TABLES]
     rows = [_of_table(predictor, file, names or [USUAL_COLUMN], sep, encoding or "utf-8") for file in tables]

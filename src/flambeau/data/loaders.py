@@ -18,7 +18,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.multiprocessing
@@ -268,6 +268,9 @@ class DataLoader:
         EmptyError: the data set is empty.
         ArgumentError: the batch is larger than a data set whose last batch is dropped, or the settings do not fit.
     """
+
+    is_stream: ClassVar[bool] = False
+    """Whether its items are pieces of one long text, and not the items of its data set."""
 
     def __init__(
         self,

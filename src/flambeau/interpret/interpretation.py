@@ -69,6 +69,11 @@ class Interpretation:
 
     def item(self, place: int) -> Any:
         """Return the item (a path, a row) at a place of the loader."""
+        if isinstance(self.loader, DataLoader) and self.loader.is_stream:
+            raise ArgumentError(
+                "A language model is measured on pieces of one long text, and these are no items; plot_top_losses "
+                "shows them."
+            )
         return self._dataset().item(place)
 
     def _dataset(self) -> Any:
@@ -113,28 +118,31 @@ class Interpretation:
         places = [int(place) for place in idxs]
         if not places:
             raise ArgumentError("show_results got no places to show.")
-        loader = self.loader.new(
-            self._dataset().at(places), bs=len(places), shuffle=False, drop_last=False, order=as_given
-        )
-        batch = loader.one_batch()
-        columns = [column.detach().cpu() if isinstance(column, Tensor) else column for column in loader.decode(batch)]
-        learn = self.learn
-        preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
-        loss_func = learn.members[0].loss_func if isinstance(learn, Ensemble) else learn.loss_func
-        answers = as_asked(loss_func, learn.decodes(preds), batch.targets, batch.target_kinds)
-        n_inp = len(batch.inputs)
-        drawn = show_results(
-            [[column[i] for column in columns[:n_inp]] for i in range(len(places))],
-            [[column[i] for column in columns[n_inp:]] for i in range(len(places))],
-            [[answers[i]] for i in range(len(places))],
-            batch.input_kinds,
-            batch.target_kinds,
-            notes=notes,
-            **options,
-        )
+        dataset, learn = self._dataset(), self.learn
+        loader, own = self.loader, places
+        if isinstance(learn, Ensemble):
+            loader = loader.new(dataset.at(places), bs=len(places), shuffle=False, drop_last=False, order=as_given)
+            own = list(range(len(places)))
+        # by their own numbers in the loader: what is drawn for an item, such as hidden words, is what was measured
+        groups = [[place] for place in own] if loader.is_stream else [own]
+        inputs: list[Any] = []
+        targets: list[Any] = []
+        found: list[Any] = []
+        for batch in loader.new(num_workers=0).serve(iter(groups)):
+            columns = [part.detach().cpu() if isinstance(part, Tensor) else part for part in loader.decode(batch)]
+            preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
+            loss_func = learn.members[0].loss_func if isinstance(learn, Ensemble) else learn.loss_func
+            answers = as_asked(loss_func, learn.decodes(preds), batch.targets, batch.target_kinds)
+            n_inp = len(batch.inputs)
+            for i in range(len(answers)):
+                inputs.append([column[i] for column in columns[:n_inp]])
+                targets.append([column[i] for column in columns[n_inp:]])
+                found.append([answers[i]])
+        drawn = show_results(inputs, targets, found, batch.input_kinds, batch.target_kinds, notes=notes, **options)
         if isinstance(drawn, Drawing):
             return drawn
-        return drawn.set_axis([self._dataset().name(place) for place in places], axis=0)
+        names = [f"piece {place}" if loader.is_stream else dataset.name(place) for place in places]
+        return drawn.set_axis(names, axis=0)
 
 
 class ClassificationInterpretation(Interpretation):

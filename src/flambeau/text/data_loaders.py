@@ -149,16 +149,19 @@ class TextDataLoaders(DataLoaders):
         """Return loaders of a CSV file under `path`; `options` are those of `from_df`.
 
         A text is the string that stands in the file: "NA" and "007" are texts as others are, and only an empty cell is
-        missing. Labels are numbers where `with_values` finds them; classes such as "007" stay as they are written.
+        missing. A column of nothing but numbers is one of texts where `text_col` has its name; by its place alone it is
+        refused, for often it is that of the rows' numbers. Labels are numbers where `with_values` finds them; classes
+        such as "007" stay as they are written.
 
         Raises:
-            TableError: the file cannot be read, or a column is missing; see `from_df` for the rest.
+            TableError: the file cannot be read, or a column is missing; DataError: by its place a column of numbers was
+                taken for one of texts; see `from_df` for the rest.
         """
         settings: dict[str, Any] = {"encoding": encoding} | ({} if delimiter is None else {"sep": delimiter})
         if header != 0:
             settings["header"] = header
         cells = read_cells(Path(path) / csv_fname, **settings)
-        as_written = _listed(text_col)
+        as_written = [column for column in _listed(text_col) if column in cells.columns]
         if label_delim is not None and not (is_lm or is_masked):
             as_written += _listed(label_col)
         frame = with_values(cells, {table_column(cells, column).name for column in as_written})

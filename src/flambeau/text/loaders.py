@@ -178,6 +178,8 @@ class LMDataLoader(DataLoader):
         ArgumentError: the documents hold fewer tokens than the batch has rows.
     """
 
+    is_stream = True
+
     def __init__(
         self, dataset: Any, bs: int = 64, shuffle: bool = False, *args: Any, seq_len: int = 72, **options: Any
     ) -> None:

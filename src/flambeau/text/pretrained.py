@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.download import untar_data
-from flambeau.foundation.errors import ArgumentError, ExportError, nearest
+from flambeau.foundation.errors import ArgumentError, DownloadError, ExportError, nearest
 from flambeau.foundation.paths import Path
 from flambeau.text.awd_lstm import AWD_LSTM
 from flambeau.text.models import LinearDecoder, architecture
@@ -46,7 +46,13 @@ def pretrained_files(arch: Any, backwards: bool = False) -> list[Path]:
         ExportError: the archive lacks one of them.
     """
     about = architecture(arch)
-    return files_in(untar_data(about.url_bwd if backwards else about.url, c_key="models"))
+    try:
+        return files_in(untar_data(about.url_bwd if backwards else about.url, c_key="models"))
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error} Or begin without it: pretrained=False, with load_encoder where you have an encoder of your own; "
+            "or with a language model that `flambeau pretrain` made: pretrained_fnames=(weights, words)."
+        ) from error
 
 
 def files_in(folder: AnyPath) -> list[Path]:

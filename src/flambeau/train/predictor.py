@@ -85,10 +85,13 @@ class Predictor:
         """
         if isinstance(items, str | bytes) or not hasattr(items, "__len__"):
             raise ArgumentError(f"A list of items was expected, got {items!r}. For one item use predict(item).")
-        if self.target.ragged:
+        # a model that fills in hidden words may have come by texts with labels, and answers with none of these
+        fills_in = any(hasattr(member.loss_func, "by_item") for member in self.members)
+        if self.target.ragged or fills_in:
             raise ArgumentError(
                 "A Predictor answers with one label an item, or numbers; this export answers with "
-                f"{type(self.target).__name__}, as language models and taggers do. Use load_learner(path).predict."
+                f"{'what was hidden' if fills_in else type(self.target).__name__}, as language models and taggers do. "
+                "Use load_learner(path).predict."
             )
         if hasattr(items, "to_pandas") and not hasattr(items, "iloc"):
             items = items.to_pandas()  # a slice of a datasets.Dataset would be a dictionary of columns
