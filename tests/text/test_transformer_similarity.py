@@ -159,7 +159,7 @@ def test_words_of_both_texts_share_out_the_likeness(kind: str, n_times: int) -> 
     with learn.no_logging():
         learn.fit_one_cycle(8, 5e-3)
     pair = (SHORT[0], " ".join([SHORT[1]] * n_times))
-    found = attribute(learn, pair)
+    found = attribute(learn, pair, method="integrated_gradients")
     assert found.answer == pytest.approx(learn.predict(pair)[0], abs=1e-4)
     spread = float(learn.transformer.scale.std)
     assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.05 * spread)
@@ -167,7 +167,8 @@ def test_words_of_both_texts_share_out_the_likeness(kind: str, n_times: int) -> 
     assert "%" not in repr(found)
 
     # a word that is taken away is one whose vector is that of the mask
-    taken = attribute(learn, pair, method="occlusion")
+    taken = attribute(learn, pair)
+    assert taken.method == "occlusion"
     number, word = next((n, word) for n, word in enumerate(taken.words) if not word.is_marker)
     ids = learn.tokenizer(pair)
     ids[list(word.places)] = learn.tokenizer.ids["mask"]

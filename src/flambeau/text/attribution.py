@@ -154,7 +154,7 @@ def attribute(
     learn: Learner,
     text: str | tuple[str, str],
     target: Any = None,
-    method: str = "integrated_gradients",
+    method: str | None = None,
     steps: int = 32,
 ) -> Attribution:
     """Return what each word of a text (or of a pair of them) adds to the probability of a label, or to a number.
@@ -163,7 +163,9 @@ def attribute(
         learn: a learner of texts with labels or numbers, recurrent or a transformer. Of the numbers that a transformer
             gives the scores are in the targets' unit.
         target: the label, None for the likeliest; of several numbers the place of one, None for the first.
-        method: "integrated_gradients", or "occlusion", which takes as many predictions as there are words.
+        method: "integrated_gradients", or "occlusion", which takes as many predictions as there are words. None is the
+            first, but the second for task="similarity": two texts without words are alike, so that words which are
+            faded in together would all seem to speak against it.
         steps: in how many steps integrated gradients fade the words in, at first: twice as many until scores add up.
 
     Of a recurrent classifier's document that is longer than `max_len`, gradients reach the last window alone.
@@ -172,6 +174,8 @@ def attribute(
         ArgumentError: the learner gives no labels or numbers for texts, or the text holds no word.
         UnknownNameError: there is no such label, or no such method; the nearest are proposed.
     """
+    if method is None:
+        method = METHODS[getattr(learn.model, "task", None) == "similarity"]
     if method not in METHODS:
         raise unknown_name("method of attribution", method, METHODS)
     if not isinstance(steps, int) or steps < 1:

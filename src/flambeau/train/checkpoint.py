@@ -99,7 +99,8 @@ def read_tensors(path: str | AnyPath, expected_format: str) -> tuple[dict[str, T
         beside = [p.name for p in path.parent.glob("*") if p.is_file()] if path.parent.is_dir() else []
         close = nearest(path.name, beside, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ExportError(f"There is no file {path}.{hint} {WHAT_TO_DO}")
+        where = "" if path.is_absolute() else " A learner writes under its own path: pass what learn.export returned."
+        raise ExportError(f"There is no file {path}.{hint}{where} {WHAT_TO_DO}")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
