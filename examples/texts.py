@@ -54,7 +54,6 @@ ClassificationInterpretation.from_learner(learn).plot_confusion_matrix().save(ou
 learn.export("docstrings.safetensors")
 again = load_learner(out / "docstrings.safetensors")
 text = df["text"][dls.valid.dataset.indices[0]]  # one that was held out
-label, _, probabilities = again.predict(text)
-print(f"\n{text}\n\nThis docstring is from {label} ({probabilities.max():.0%} sure).")
+print(f"\n{text}\n\nThis docstring, says the model, is from {again.predict(text)[0]}.")
 attribute(again, text).plot().save(out / "attribution.png")
 print(f"Wrote docstrings.safetensors, confusion.png and attribution.png (which words spoke for the answer) to {out}")
