@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_transformer_models import made
 from test_transformer_tokenizer import read
-from tiny_transformers import SENTENCES, batch_of, loaders, tiny_folder
+from tiny_transformers import SENTENCES, batch_of, loaders, tiny_folder, transformers
 
 from flambeau.data.batch import Batch
 from flambeau.data.chance import batch_chances
@@ -27,6 +27,22 @@ from flambeau.train.load_learner import load_learner
 from flambeau.train.recipe import describe_part, rebuild_part
 
 BERT = MaskTokens(103, 30522, [0, 100, 101, 102, 103])
+
+
+def test_layers_that_guess_words_are_told_where_they_are_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dls = loaders(read("bert"))
+    transformer_learner(dls, tiny_folder("bert"), "masked_lm")
+    assert "comes without the layers that guess" not in capsys.readouterr().out
+    transformers.AutoModel.from_pretrained(tiny_folder("bert")).save_pretrained(tmp_path)
+    read("bert").backend.save(str(tmp_path / "tokenizer.json"))
+    transformer_learner(dls, tmp_path, "masked_lm")
+    told = capsys.readouterr().out
+    assert "comes without the layers that guess hidden words" in told
+    assert "begin with fine_tune" in told
+    transformer_learner(dls, tmp_path, "classification")
+    assert "comes without the layers that guess" not in capsys.readouterr().out
 
 
 def many(n_rows: int = 400, n_words: int = 100) -> torch.Tensor:
