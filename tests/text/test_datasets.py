@@ -16,7 +16,7 @@ from flambeau.data.splitters import GrandparentSplitter, GroupSplitter, IndexSpl
 from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, LabelError, TableError
 from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
-from flambeau.text.dataset import LMDatasets, TextDatasets
+from flambeau.text.dataset import LMDatasets, QuickRows, TextDatasets
 from flambeau.text.loaders import LMDataLoader, SortedDL
 
 
@@ -241,3 +241,8 @@ def test_label_columns_of_text_are_refused_with_a_way_out():
     frame = reviews(20).assign(kind="short")
     with pytest.raises(ArgumentError, match="hold text, such as"):
         TextDataLoaders.from_df(frame, text_col="text", label_col=["label", "kind"], bs=4)
+
+
+def test_a_table_of_a_language_model_is_read_by_columns() -> None:
+    dls = TextDataLoaders.from_df(reviews(24), text_col="text", is_lm=True, bs=2, seq_len=8)
+    assert isinstance(dls.train_ds.source, QuickRows)

@@ -260,7 +260,7 @@ def quick_rows(frame: Any, columns: Sequence[Pipeline]) -> Any:
     """Return a table's rows for pipelines that begin with ColReaders; the table itself where some other code reads."""
     getters = [transform for column in columns for transform in column if isinstance(transform, Getter)]
     readers = [getter.code for getter in getters]
-    firsts = [column[0] for column in columns if len(column)]
+    firsts = [column[0] for column in columns if len(column) and not isinstance(column[0], OwnTokens)]
     if len(firsts) != len(getters) or not all(isinstance(reader, ColReader) for reader in readers):
         return frame
     names = dict.fromkeys(name for reader in readers for name in reader.cols)
