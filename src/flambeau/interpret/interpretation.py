@@ -125,13 +125,13 @@ class Interpretation:
             own = list(range(len(places)))
         # by their own numbers in the loader: what is drawn for an item, such as hidden words, is what was measured
         groups = [[place] for place in own] if loader.is_stream else [own]
+        loss_func = learn.members[0].loss_func if isinstance(learn, Ensemble) else learn.loss_func
         inputs: list[Any] = []
         targets: list[Any] = []
         found: list[Any] = []
         for batch in loader.new(num_workers=0).serve(iter(groups)):
             columns = [part.detach().cpu() if isinstance(part, Tensor) else part for part in loader.decode(batch)]
             preds = learn.get_preds(dl=loader)[0] if isinstance(learn, Ensemble) else predict_batch(learn, batch)
-            loss_func = learn.members[0].loss_func if isinstance(learn, Ensemble) else learn.loss_func
             answers = as_asked(loss_func, learn.decodes(preds), batch.targets, batch.target_kinds)
             n_inp = len(batch.inputs)
             for i in range(len(answers)):

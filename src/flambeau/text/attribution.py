@@ -175,7 +175,7 @@ def attribute(
         UnknownNameError: there is no such label, or no such method; the nearest are proposed.
     """
     if method is None:
-        method = METHODS[getattr(learn.model, "task", None) == "similarity"]
+        method = "occlusion" if getattr(learn.model, "task", None) == "similarity" else "integrated_gradients"
     if method not in METHODS:
         raise unknown_name("method of attribution", method, METHODS)
     if not isinstance(steps, int) or steps < 1:
