@@ -15,12 +15,8 @@ from tiny_transformers import POSITIONS, SENTENCES, SIZES, batch_of, config_of, 
 from torch import Tensor
 
 from flambeau.foundation.errors import ArgumentError, ExportError, ShapeError, UnknownNameError
-from flambeau.text.transformer_models import (
-    TransformerModel,
-    build_transformer,
-    create_transformer,
-    transformer_splitter,
-)
+from flambeau.text.transformer_models import TransformerModel, build_transformer, transformer_splitter
+from flambeau.text.transformer_pretrained import create_transformer
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
 from flambeau.train.recipe import describe_model, rebuild_model
 

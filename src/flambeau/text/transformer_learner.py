@@ -30,10 +30,10 @@ from flambeau.text.transformer_models import (
     LANGUAGE,
     OF_TOKENS,
     TransformerModel,
-    create_transformer,
     scale_in_head,
     transformer_splitter,
 )
+from flambeau.text.transformer_pretrained import create_transformer
 from flambeau.text.transformer_tokenizer import Subwords, TransformerTokenizer
 from flambeau.train.callbacks.distributed import once
 from flambeau.train.checkpoint import SUFFIX, make_folder_of, read_tensors, write_tensors
