@@ -53,12 +53,16 @@ def write_on(
     start = next((n for n in (tokenizer.ids["bos"], end, tokenizer.pad_id) if n is not None), 0)
     read = read or [start]
     seen: list[int] = []
+    past: Any = None
 
     def next_word(unread: Tensor) -> Tensor:
+        nonlocal past
         seen.extend(unread[0].tolist())
+        if past is None or len(seen) > model.window:  # of a window that moves on, nothing stays as it was
+            past, unread = None, torch.tensor([seen[-model.window :]])
         with torch.no_grad():
-            answered: Tensor = model(torch.tensor([seen[-model.window :]], device=learn.device))
-        return answered[0, -1]
+            found, past = model.next_token(unread.to(learn.device), past)
+        return found
 
     n_known = tokenizer.vocab_size
     markers = [number for number in tokenizer.marker_ids if number != end]

@@ -120,6 +120,15 @@ class TransformerModel(nn.Module):
         found = self._numbers(x, asked)
         return found if self.scale is None else self.scale(found)
 
+    def next_token(self, x: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """Return the numbers (vocabulary,) of the token after ids (1, time), and what is remembered of all read so far.
+
+        `past` is what was remembered of the ids before these, or None. Where an architecture remembers nothing, None
+        comes back, and all ids have to be given again.
+        """
+        answered = self.net(input_ids=x, past_key_values=past, use_cache=True)
+        return answered.logits[0, -1], answered.get("past_key_values")
+
     def _numbers(self, x: Tensor, asked: Tensor | None) -> Tensor:
         if self.likeness is not None:
             first, second = self._averages(split_pairs(x, self.real(x).sum(1).tolist(), self)).chunk(2)
