@@ -79,6 +79,18 @@ def test_a_language_model_writes_on(root: Path) -> None:
     assert (result.exit_code, "is a language model" in result.output) == (2, True)
 
 
+def test_rows_of_a_table_are_gone_on_with_too(root: Path) -> None:
+    pd.DataFrame({"id": [7, 8, 9], "text": ["the film was", None, "a story"]}).to_csv(root / "rows.csv", index=False)
+    result = said_by(
+        "predict", root / "lm" / "export.safetensors", root / "rows.csv", "--n-words", 5, "--csv", root / "on.csv"
+    )
+    assert result.exit_code == 0, result.output
+    answers = pd.read_csv(root / "on.csv")
+    assert answers.columns.tolist() == ["id", "text", "predicted"]
+    assert answers["predicted"].isna().tolist() == [False, True, False]
+    assert answers["predicted"].str.lower().iloc[0].startswith("the film was ")
+
+
 def test_a_transformer_that_writes_is_a_language_model_too(root: Path) -> None:
     import transformers
 
@@ -97,17 +109,48 @@ def test_a_transformer_that_writes_is_a_language_model_too(root: Path) -> None:
     assert len(result.output) > len("the film was\n")
 
 
-def test_a_model_that_guesses_hidden_words_has_no_labels_though_its_texts_had(root: Path) -> None:
+def test_a_model_that_guesses_hidden_words_fills_them_in(root: Path) -> None:
     from flambeau.text.data_loaders import TextDataLoaders
     from flambeau.text.transformer_learner import transformer_learner
 
     model = tiny_transformer(root / "guesser")
     dls = TextDataLoaders.from_df(reviews(40), root, text_col="text", label_col="label", transformer=model, bs=4)
     export = transformer_learner(dls, model, task="masked_lm").export("guesser.safetensors")
+    (root / "masked.txt").write_text("the [MASK] was awful\n")
+    result = said_by("predict", export, root / "masked.txt")
+    assert result.exit_code == 0, result.output
+    words = result.output.split()
+    assert (words[0], words[-2:], "[MASK]" in words) == ("the", ["was", "awful"], False)
     reviews(8).to_csv(root / "some.csv", index=False)
-    for verb, told in (("predict", "guess hidden words"), ("evaluate", "is a language model")):
+    for verb, told in (("predict", "fills in what [MASK] stands for"), ("evaluate", "is a language model")):
         result = said_by(verb, export, root / "some.csv")
         assert (result.exit_code, told in " ".join(result.output.split())) == (2, True), result.output
+
+
+def test_words_get_tags(root: Path) -> None:
+    from flambeau.data.block import DataBlock
+    from flambeau.data.labels import ColReader
+    from flambeau.text.blocks import TextBlock
+    from flambeau.text.token_tags import TokenTagsBlock
+    from flambeau.text.transformer_learner import transformer_learner
+
+    model = tiny_transformer(root / "tagger")
+    words = [text.split() for text in reviews(40)["text"]]
+    frame = pd.DataFrame({"words": words, "tags": [["N" if "film" in word else "O" for word in of] for of in words]})
+    block = DataBlock(
+        (TextBlock.from_transformer(model), TokenTagsBlock), get_x=ColReader("words"), get_y=ColReader("tags")
+    )
+    learn = transformer_learner(block.dataloaders(frame, bs=8, seed=1, path=root), model, dropout=0.0)
+    with learn.no_logging():
+        learn.fit_one_cycle(12, 5e-3)
+    export = learn.export("tags.safetensors")
+    (root / "tagged.txt").write_text("the film was good\n")
+    result = said_by("predict", export, root / "tagged.txt")
+    assert (result.exit_code, result.output.split()) == (0, ["the/O", "film/N", "was/O", "good/O"]), result.output
+    pd.DataFrame({"words": ["a film", "the film was"]}).to_csv(root / "words.csv", index=False)
+    result = said_by("predict", export, root / "words.csv", "--csv", root / "tags.csv")
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(root / "tags.csv")["predicted"].tolist() == ["O N", "O N O"]
 
 
 def test_what_cannot_be_read_is_told(root: Path) -> None:

@@ -30,7 +30,7 @@ def run_predict(
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
     from flambeau.cli.outputs import require_file_to_write
     from flambeau.cli.predict_table import is_of_tables, run_predict_table
-    from flambeau.cli.predict_text import is_of_texts, run_predict_text, run_write_on
+    from flambeau.cli.predict_text import is_of_texts, run_predict_text
     from flambeau.data.getters import get_image_files
     from flambeau.foundation.paths import atomic_write
     from flambeau.train.predictor import Predictor
@@ -49,10 +49,7 @@ def run_predict(
     if is_of_tables(predictor):
         return run_predict_table(predictor, files, csv, sep or ",", encoding)
     if is_of_texts(predictor.header):
-        task = getattr(predictor.model, "task", None)
-        if predictor.header.get("learner") == "language_model" or task == "causal_lm":
-            return run_write_on(export, files, n_words, temperature, encoding or "utf-8")
-        return run_predict_text(predictor, files, csv, top, sep, encoding)
+        return run_predict_text(predictor, export, files, csv, top, sep, encoding, n_words, temperature)
     wanted: list[Path] = []
     for file in files:
         wanted += [Path(found) for found in get_image_files(file)] if file.is_dir() else [file]
