@@ -8,8 +8,9 @@ from tiny_transformers import BAD, GOOD, SENTENCES, tiny_folder
 from flambeau.data.block import DataBlock
 from flambeau.data.labels import ColReader
 from flambeau.foundation.errors import ArgumentError, DataError, LabelError
+from flambeau.nn.metrics import accuracy
 from flambeau.text.blocks import TextBlock
-from flambeau.text.token_tags import NOT_ASKED, TokenTags, TokenTagsBlock, tag_words, token_accuracy
+from flambeau.text.token_tags import NOT_ASKED, TokenTags, TokenTagsBlock, tag_words
 from flambeau.text.transformer_learner import transformer_learner
 from flambeau.train.load_learner import load_learner
 
@@ -67,7 +68,7 @@ def test_a_batch_holds_a_tag_for_each_word():
 
 def test_tags_are_learnt_told_word_by_word_and_exported(tmp_path):
     torch.manual_seed(0)
-    learn = transformer_learner(loaders(path=tmp_path), tiny_folder("bert"), metrics=token_accuracy(), dropout=0.0)
+    learn = transformer_learner(loaders(path=tmp_path), tiny_folder("bert"), metrics=accuracy, dropout=0.0)
     learn.fit_one_cycle(12, 5e-3)
     assert learn.validate()[1] > 0.95
     found = tag_words(learn, "the film was lovely, and the music bad too")

@@ -8,17 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from tiny_transformers import BAD, GOOD, SENTENCES, tiny_folder
+from tiny_transformers import BAD, GOOD, POSITIONS, SENTENCES, tiny_folder
 
 from flambeau.data.block import DataBlock, RegressionBlock
 from flambeau.data.labels import ColReader
 from flambeau.foundation.errors import ArgumentError
 from flambeau.foundation.seeds import set_seed
 from flambeau.interpret.interpretation import Interpretation
-from flambeau.nn.metrics import accuracy
+from flambeau.nn.metrics import accuracy, error_rate
 from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
-from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
+from flambeau.text.token_tags import TokenTagsBlock, tag_words
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.train.load_learner import load_learner
 from flambeau.train.predictor import Predictor
@@ -48,7 +48,7 @@ def tagger(path: Path, kind: str = "bert") -> TransformerLearner:
     )
     frame = pd.DataFrame({"words": [text.split() for text in SENTENCES], "tags": TAGGED})
     dls = block.dataloaders(frame, bs=8, seed=1, path=path, device="cpu")
-    learn = transformer_learner(dls, tiny_folder(kind), metrics=token_accuracy(), dropout=0.0)
+    learn = transformer_learner(dls, tiny_folder(kind), metrics=accuracy, dropout=0.0)
     with learn.no_logging():
         learn.fit_one_cycle(12, 5e-3)
     return learn
@@ -72,6 +72,22 @@ def test_a_causal_language_model_writes_on(tmp_path: Path) -> None:
     assert again.validate(dl=again.dls.test_dl(texts))[0] == pytest.approx(
         learn.validate(dl=learn.dls.test_dl(texts))[0], abs=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_what_is_remembered_changes_no_word_even_beyond_the_window(kind: str, tmp_path: Path) -> None:
+    learn = trained(tmp_path, kind, is_lm=True, seq_len=16)
+    model, tokenizer = learn.transformer.eval(), learn.tokenizer
+    markers = [number for number in tokenizer.marker_ids if number != tokenizer.ids["eos"]]
+    ids = tokenizer("the film was").tolist()
+    for _ in range(POSITIONS + 9):
+        with torch.no_grad():
+            numbers = model(torch.tensor([ids[-model.window :]]))[0, -1]
+        ids.append(int(numbers.index_fill(0, torch.tensor(markers, dtype=torch.int64), -torch.inf).argmax()))
+        if ids[-1] == tokenizer.ids["eos"]:
+            ids.pop()
+            break
+    assert learn.predict("the film was", POSITIONS + 9, temperature=0) == tokenizer.decodes(ids)
 
 
 def test_a_text_ends_where_the_model_says_so(tmp_path: Path) -> None:
@@ -124,8 +140,8 @@ def test_a_long_text_is_tagged_to_its_end(tmp_path: Path) -> None:
 
 def test_tags_are_shown_word_by_word(tmp_path: Path) -> None:
     learn = tagger(tmp_path)
-    learn.metrics = [token_accuracy(), accuracy]
-    assert learn.validate()[1:] == [1.0, 1.0]
+    learn.metrics = [accuracy, error_rate]
+    assert learn.validate()[1:] == [1.0, 0.0]
     shown = learn.show_results(max_n=4)
     assert shown["actual"].tolist() == shown["predicted"].tolist()
     found = Interpretation.from_learner(learn)

@@ -274,7 +274,7 @@ def as_metric(source: Any) -> Metric:
         made: Metric = source()
         return made
     if rule is None and isfunction(source) and not signature(source).parameters:
-        return as_metric(source())  # token_accuracy without brackets: it makes a metric
+        return as_metric(source())  # a function that makes a metric, without brackets
     if rule is None:
         return CollectingMetric(source, name)
     if not isinstance(source, partial):

@@ -201,7 +201,7 @@ from flambeau.text.rules import (
 from flambeau.text.special_tokens import BOS, EOS, FLD, PAD, TK_MAJ, TK_REP, TK_UP, TK_WREP, UNK
 from flambeau.text.subword import SubwordTokenizer
 from flambeau.text.token_store import TokenStore
-from flambeau.text.token_tags import TokenTagsBlock, tag_words, token_accuracy
+from flambeau.text.token_tags import TokenTagsBlock, tag_words
 from flambeau.text.tokenizer import Tokenizer
 from flambeau.text.transformer_learner import TransformerLearner, transformer_learner
 from flambeau.text.transformer_tokenizer import TransformerTokenizer
@@ -281,7 +281,7 @@ __all__ = [
     "fix_html", "lowercase", "replace_all_caps", "replace_maj", "replace_rep", "replace_wrep", "rm_useless_spaces",
     "spec_add_spaces", "BOS", "EOS", "FLD", "PAD", "TK_MAJ", "TK_REP", "TK_UP", "TK_WREP", "UNK", "SubwordTokenizer",
     "Tokenizer", "WordTokenizer", "TransformerLearner", "transformer_learner", "TokenTagsBlock", "tag_words",
-    "token_accuracy", "MaskTokens", "TransformerTokenizer", "Attribution", "attribute", "AttentionMap", "attention",
+    "MaskTokens", "TransformerTokenizer", "Attribution", "attribute", "AttentionMap", "attention",
     "TokenStore", "Callback", "CancelBackwardException", "CancelBatchException", "CancelEpochException",
     "CancelFitException", "CancelStepException", "CancelTrainException", "CancelValidException", "ActivationStats",
     "ModelAverage", "AutoBatchSize", "GradientAccumulation", "GradientClip", "CSVLogger", "TensorBoardCallback",

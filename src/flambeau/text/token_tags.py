@@ -19,7 +19,6 @@ from flambeau.data.labels import CategoryMap
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, DataError, LabelError
 from flambeau.foundation.lists import L
-from flambeau.nn.metric import MeanMetric
 
 if TYPE_CHECKING:
     from flambeau.train.learner import Learner
@@ -129,20 +128,6 @@ def words_of(item: Any) -> list[str]:
 def TokenTagsBlock(vocab: Iterable[Any] | None = None) -> TransformBlock:
     """Return the block of a tag for each word; beside it stands `TextBlock.from_transformer`, given lists of words."""
     return TransformBlock(type_tfms=TokenTags(vocab))
-
-
-def token_accuracy() -> MeanMetric:
-    """Return the metric of how many words got their right tag; tokens that carry none do not count."""
-    return MeanMetric(_share_right, "token_accuracy", _n_asked)
-
-
-def _share_right(pred: Tensor, targ: Tensor) -> Tensor:
-    asked = targ != NOT_ASKED
-    return ((pred.argmax(-1) == targ) & asked).sum() / asked.sum().clamp(min=1)
-
-
-def _n_asked(pred: Tensor, targ: Tensor) -> Tensor:
-    return (targ != NOT_ASKED).sum()
 
 
 def tag_words(learn: Learner, text: str | Sequence[str]) -> list[tuple[str, Any]]:
