@@ -50,8 +50,8 @@ def test_a_map_is_drawn_with_its_tokens() -> None:
     assert isinstance(drawing, Drawing)
     labels = [label.get_text() for label in drawing.axes[0].get_yticklabels()]
     assert labels == found.tokens
-    assert drawing.axes[0].get_title() == "attention, layer 1 of 2, mean of 2 heads"
-    assert str(found).startswith("attention, layer 1 of 2, mean of 2 heads: ")
+    assert drawing.axes[0].get_title() == "attention, layer 1 (of 0 to 1), mean of 2 heads"
+    assert str(found).startswith("attention, layer 1 (of 0 to 1), mean of 2 heads: ")
     drawing.figure.canvas.draw()
     plt.close("all")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flambeau.data.kinds import Category, MultiCategory, Number
-from flambeau.foundation.errors import DataError, TableError
+from flambeau.foundation.errors import DataError, LabelError, TableError
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.text_csv import read_cells, with_values
 
@@ -55,6 +55,22 @@ def test_labels_in_one_cell_stay_as_they_are_written(tmp_path: Path) -> None:
     folder = written(tmp_path, text=["good film", "bad film"] * 6, label=["1.50", "2"] * 6)
     dls = TextDataLoaders.from_csv(folder, "texts.csv", label_delim=";", bs=4, seed=1)
     assert (type(dls.kinds[1]), list(dls.kinds[1].vocab)) == (MultiCategory, ["1.50", "2"])
+
+
+def test_an_empty_cell_of_labels_has_none_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path, text=["good film", "bad film", "no film"] * 4, label=["a;b", "", "a"] * 4)
+    dls = TextDataLoaders.from_csv(folder, "texts.csv", label_delim=";", bs=4, seed=1)
+    assert "4 of 12 rows have an empty cell in 'label': they have none of the labels." in capsys.readouterr().out
+    held = dls.train_ds.items["label"].tolist()
+    assert [dls.train_ds[place][1].sum() for place in range(len(held))] == [{"a;b": 2, "": 0, "a": 1}[c] for c in held]
+    with pytest.raises(LabelError, match="Column 'label' is empty"):
+        TextDataLoaders.from_csv(folder, "texts.csv", bs=4)
+
+
+def test_columns_of_one_name_are_told() -> None:
+    frame = pd.DataFrame([["good", "bad", 1]], columns=["text", "text", "label"])
+    with pytest.raises(TableError, match="2 columns of the name 'text'"):
+        TextDataLoaders.from_df(frame, text_col="text", label_col="label")
 
 
 def test_measured_targets_are_numbers(tmp_path: Path) -> None:

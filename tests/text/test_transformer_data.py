@@ -15,6 +15,7 @@ from flambeau.text.blocks import TextBlock
 from flambeau.text.data_loaders import TextDataLoaders
 from flambeau.text.transformer_learner import transformer_learner
 from flambeau.train.load_learner import load_learner
+from flambeau.train.predictor import Predictor
 
 
 def table() -> pd.DataFrame:
@@ -147,3 +148,17 @@ def test_documents_beyond_the_window_are_read_in_windows_and_told(capsys):
 def test_a_masked_language_model_on_loaders_of_classes_speaks_of_tokens(capsys):
     transformer_learner(loaders(), tiny_folder("bert"), task="masked_lm")
     assert "tokens, MaskedTokenLoss" in capsys.readouterr().out
+
+
+def test_as_many_texts_as_in_training_are_expected(tmp_path):
+    learn = transformer_learner(loaders(path=tmp_path), tiny_folder("bert"))
+    predictor = Predictor(learn.export("one.safetensors"))
+    for answer in (learn.predict, predictor.predict, lambda item: learn.dls.test_dl([item])):
+        with pytest.raises(DataError, match=r"1 text an item was expected, as in training \(text\), but 2 came"):
+            answer(("the film was good", "and the music"))
+
+
+def test_a_model_that_writes_does_not_learn_from_labels(tmp_path):
+    dls = loaders(path=tmp_path, transformer=tiny_folder("gpt2"))
+    with pytest.raises(ArgumentError, match="is_lm=True"):
+        transformer_learner(dls, tiny_folder("gpt2"), task="causal_lm")

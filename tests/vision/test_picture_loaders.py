@@ -44,6 +44,16 @@ def test_a_csv_is_split_at_commas_without_guessing(table: pd.DataFrame, tmp_path
     assert list(dls.vocab) == ["new york", "rome"]
 
 
+def test_an_empty_cell_of_a_csv_has_no_labels(
+    table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.assign(label=["sun sea", "", "sea", "sun"] * 2).to_csv(tmp_path / "labels.csv", index=False)
+    dls = ImageDataLoaders.from_csv(tmp_path, label_delim=" ", valid_pct=0.5, bs=2, seed=1, num_workers=0)
+    assert "2 of 8 rows have an empty cell in 'label': they have none of the labels." in capsys.readouterr().out
+    n_labels = [int(target.sum()) for half in (dls.train_ds, dls.valid_ds) for _, target in half]
+    assert sorted(n_labels) == [0, 0, 1, 1, 1, 1, 2, 2]
+
+
 def test_a_column_that_is_not_there_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"no column 9\. Its columns: 'file', 'label'"):
         loaders(table, tmp_path, label_col=9)

@@ -71,7 +71,7 @@ def _items_of_folder(learn: Any, folder: Path, encoding: str | None) -> list[tup
 
 def _items_of_table(learn: Any, file: Path, sep: str | None, encoding: str) -> Any:
     from flambeau.cli.train_text import read_text_table, whole_rows
-    from flambeau.data.tables import require_columns
+    from flambeau.data.tables import allow_no_labels, require_columns
     from flambeau.text.text_csv import with_values
 
     frame = read_text_table(file, sep, encoding)
@@ -80,6 +80,9 @@ def _items_of_table(learn: Any, file: Path, sep: str | None, encoding: str) -> A
     if len(readers) > 1 and not getattr(readers[-1], "cols", ()):
         raise ArgumentError(f"The export was trained on a folder of texts, and is measured on one; {file} is a file.")
     require_columns(names, list(frame.columns), str(file))
+    labels = readers[-1]
+    if labels is not None and getattr(labels, "label_delim", None) is not None:
+        frame = allow_no_labels(frame, labels.cols)
     return whole_rows(with_values(frame, _as_written(learn, readers)), names, file)
 
 

@@ -128,7 +128,7 @@ def _loaders_of_table(
 ) -> Any:
     """Return what makes loaders of a table's rows; rows without text or label are left out, which is told."""
     from flambeau.data.splitters import GroupSplitter
-    from flambeau.data.tables import require_columns
+    from flambeau.data.tables import allow_no_labels, require_columns
     from flambeau.text.data_loaders import TextDataLoaders
     from flambeau.text.text_csv import with_values
 
@@ -142,6 +142,8 @@ def _loaders_of_table(
     label = label or [next(name for name in names if name not in text)]
     require_columns([*text, *label, *filter(None, (valid_col, group))], names, str(file))
     as_written = text if label_delim is None else [*text, *label]
+    if label_delim is not None:
+        frame = allow_no_labels(frame, label)
     whole = whole_rows(with_values(frame, as_written), [*text, *label], file)
     print(f"Texts: {', '.join(text)}. Labels: {', '.join(label)}.")
     return partial(

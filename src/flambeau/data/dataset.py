@@ -13,7 +13,7 @@ from flambeau.data.kinds import Kind, kind_of
 from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.transform import ItemTransform, Transform
-from flambeau.foundation.errors import ArgumentError, EmptyError, FlambeauError, LabelError, TableError
+from flambeau.foundation.errors import ArgumentError, DataError, EmptyError, FlambeauError, LabelError, TableError
 from flambeau.foundation.lists import L, listify
 
 if TYPE_CHECKING:
@@ -410,14 +410,24 @@ class LostGetter(Getter):
 
 
 class Pick(ItemTransform):
-    """Take one place of an item that is a tuple of values."""
+    """Take one place of an item that is a tuple of values.
+
+    Raises:
+        DataError: it is none, or too short.
+    """
 
     def __init__(self, place: int) -> None:
         super().__init__()
         self.place = place
 
     def encodes(self, x: Any) -> Any:
-        return x[self.place]
+        if isinstance(x, list | tuple) and -len(x) <= self.place < len(x):
+            return x[self.place]
+        raise DataError(
+            f"A tuple of values such as (input, label) was expected, got a {type(x).__name__}: {x!r:.80}. An export "
+            "does not hold the functions that read labels, so pass them: test_dl([(file, label), ...], "
+            "with_labels=True)."
+        )
 
     def decodes(self, x: Any) -> Any:
         return x

@@ -21,9 +21,11 @@ def table_column(table: Any, name: str | int) -> Any:
     """Return a column of a data frame by its name, else by its place.
 
     Raises:
-        TableError: there is no such column; the nearest are proposed.
+        TableError: there is no such column, or several; of the former the nearest are proposed.
     """
     names = list(table.columns)
+    if names.count(name) > 1:
+        raise TableError(f"The table has {names.count(name)} columns of the name {name!r}. Rename all but one.")
     if name in names:
         return table[name]
     if isinstance(name, int) and -len(names) <= name < len(names):
@@ -54,6 +56,19 @@ def require_columns(names: Sequence[Any], present: Sequence[Any], what: str = "t
         f"{what[0].upper()}{what[1:]} lacks the column{'s' * (len(missing) > 1)} {', '.join(told)}{others}. "
         f"It has: {', '.join(map(str, list(present)[:20]))}{', ...' if len(present) > 20 else ''}."
     )
+
+
+def allow_no_labels(table: pd.DataFrame, names: Iterable[str | int]) -> pd.DataFrame:
+    """Return a table read from a CSV file in which an empty cell of a column of several labels stands for none of them.
+
+    How many there are is printed: pandas has them as missing, which they may be as well.
+    """
+    for column in (table_column(table, name) for name in names):
+        n_empty, n = int(column.isna().sum()), len(table)
+        if n_empty:
+            print(f"{n_empty} of {n} rows have an empty cell in {column.name!r}: they have none of the labels.")
+            table = table.assign(**{column.name: column.astype(object).where(column.notna(), "")})
+    return table
 
 
 def as_pandas(table: Any, what: str, for_files: str) -> pd.DataFrame:

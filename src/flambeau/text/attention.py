@@ -75,7 +75,7 @@ class AttentionMap:
 
     def _headline(self) -> str:
         heads = f"mean of {self.weights.shape[1]} heads" if self.head is None else f"head {self.head}"
-        return f"attention, layer {self.layer} of {len(self.weights)}, {heads}"
+        return f"attention, layer {self.layer} (of 0 to {len(self.weights) - 1}), {heads}"
 
     def __repr__(self) -> str:
         return f"{self._headline()}: {len(self.tokens)} tokens"

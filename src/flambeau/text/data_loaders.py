@@ -12,7 +12,7 @@ from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import get_text_files
 from flambeau.data.labels import ColReader, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, halves_of, require_halves
-from flambeau.data.tables import as_pandas, table_column
+from flambeau.data.tables import allow_no_labels, as_pandas, table_column
 from flambeau.data.target_blocks import target_block
 from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.paths import Path
@@ -119,14 +119,17 @@ class TextDataLoaders(DataLoaders):
         _require_texts(frame, names)
         text = _text_block(tok_tfm, transformer, text_vocab, is_lm, is_masked, seq_len, backwards, names)
         blocks: tuple[Any, ...] = (text,)
+        get_y = None
         if not (is_lm or is_masked):
-            blocks = (text, target_block(frame, _listed(label_col), label_delim, y_block))
+            labels = [table_column(frame, column).name for column in _listed(label_col)]
+            blocks = (text, target_block(frame, labels, label_delim, y_block))
+            get_y = ColReader(labels, label_delim=label_delim)
         if splitter is None:
             splitter = RandomSplitter(valid_pct, seed) if valid_col is None else ColSplitter(valid_col)
         block = DataBlock(
             blocks=blocks,
             get_x=ColReader(names),
-            get_y=None if is_lm or is_masked else ColReader(label_col, label_delim=label_delim),
+            get_y=get_y,
             splitter=splitter,
         )
         return block.dataloaders(frame, **{"path": path, **seeded(seed), **options})
@@ -151,7 +154,8 @@ class TextDataLoaders(DataLoaders):
         A text is the string that stands in the file: "NA" and "007" are texts as others are, and only an empty cell is
         missing. A column of nothing but numbers is one of texts where `text_col` has its name; by its place alone it is
         refused, for often it is that of the rows' numbers. Labels are numbers where `with_values` finds them; classes
-        such as "007" stay as they are written.
+        such as "007" stay as they are written. Where `label_delim` cuts cells, an empty one has no label, which is
+        printed.
 
         Raises:
             TableError: the file cannot be read, or a column is missing; DataError: by its place a column of numbers was
@@ -164,6 +168,7 @@ class TextDataLoaders(DataLoaders):
         as_written = [column for column in _listed(text_col) if column in cells.columns]
         if label_delim is not None and not (is_lm or is_masked):
             as_written += _listed(label_col)
+            cells = allow_no_labels(cells, _listed(label_col))
         frame = with_values(cells, {table_column(cells, column).name for column in as_written})
         return cls.from_df(
             frame, path, text_col=text_col, label_col=label_col, label_delim=label_delim, is_lm=is_lm,

@@ -17,6 +17,7 @@ from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.tables import table_column
 from flambeau.data.transform import Transform
 from flambeau.foundation.errors import ArgumentError, DataError
+from flambeau.foundation.lists import L
 from flambeau.foundation.progress_bar import progress_bar
 from flambeau.text.documents import Documents, Ints
 from flambeau.text.numbering import learn_vocab, number_documents, renumbered
@@ -229,11 +230,28 @@ class TextDatasets(Datasets):
         if isinstance(self.source, Rows) and isinstance(first, tuple | list) and not is_row(first):
             # the texts of one item, not a row of the table
             other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
+        other._require_texts_of(self.pipelines[0])
         other.held, other._places = {}, None
         for column, pipeline in enumerate(other.pipelines):
             if text_steps(pipeline) is not None:
                 other.held[column] = other._read(pipeline, np.zeros(0, dtype=np.int64))
         return other
+
+    def _require_texts_of(self, known: Pipeline) -> None:
+        """Raise a DataError where items that are texts themselves are not as many as the columns that `known` reads."""
+        reader = known[0].code if len(known) and isinstance(known[0], Getter) else None
+        before, encoder = text_steps(self.pipelines[0]) or ([], [])
+        if not isinstance(reader, ColReader) or before or self.of_words or not encoder:
+            return
+        names, joins = reader.cols, isinstance(encoder[0], Tokenizer)  # what was joined may come as one
+        for item in self.source:
+            n = len(item) if isinstance(item, tuple | list | L) else 1
+            if n > len(names) or (n < len(names) and not joins):
+                were = "text an item was" if len(names) == 1 else "texts an item were"
+                raise DataError(
+                    f"{len(names)} {were} expected, as in training ({', '.join(map(str, names))}), but {n} came: "
+                    f"{item!r:.80}."
+                )
 
 
 def _tell_cut(lengths: Ints) -> None:

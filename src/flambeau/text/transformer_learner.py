@@ -251,7 +251,8 @@ def transformer_learner(
     embeddings, and in between for the layers. `seed` makes the new head repeatable.
 
     Raises:
-        ArgumentError: the loaders give no ids of a transformer's tokenizer, or the task cannot be told.
+        ArgumentError: the loaders give no ids of a transformer's tokenizer, the task cannot be told, or it is another
+            than their targets are for.
         DownloadError: the hub cannot be asked; the message names the choices.
     """
     tokenizer = tokenizer if tokenizer is not None else tokenizer_of(dls)
@@ -260,6 +261,11 @@ def transformer_learner(
         task = task_of(dls)
     if task == "masked_lm":
         dls = masked_loaders(dls, tokenizer)
+    elif task == "causal_lm" and kinds and isinstance(kinds[0], Category | MultiCategory | Number | TagsOfTokens):
+        raise ArgumentError(
+            "A model that writes learns from the tokens that follow, but these loaders give labels as targets. Make "
+            "loaders of the same texts with is_lm=True."
+        )
     if n_out is None:
         n_out = 0 if task in LANGUAGE else dls.c
     if loss_func is None and task in OF_TOKENS:  # tokens that are not asked for have the target -100

@@ -14,8 +14,10 @@ from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import ItemGetter, get_image_files
 from flambeau.data.labels import ColReader, RegexLabeller, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, require_halves
+from flambeau.data.tables import allow_no_labels
 from flambeau.data.target_blocks import block_for_values, target_block
 from flambeau.foundation.errors import ArgumentError, TableError
+from flambeau.foundation.lists import listify
 from flambeau.foundation.paths import Path
 from flambeau.vision.blocks import ImageBlock, MaskBlock
 from flambeau.vision.images import PILImage
@@ -185,7 +187,10 @@ class ImageDataLoaders(DataLoaders):
         quoting: int = 0,
         **options: Any,
     ) -> DataLoaders:
-        """Return loaders of the pictures that the table `path/csv_fname` lists; see `from_df`."""
+        """Return loaders of the pictures that the table `path/csv_fname` lists; see `from_df`.
+
+        Where `label_delim` cuts cells into labels, an empty cell has none, which is printed.
+        """
         import pandas as pd
 
         file = AnyPath(path) / csv_fname
@@ -193,6 +198,8 @@ class ImageDataLoaders(DataLoaders):
             raise TableError(f"There is no table {file}. Give its name with csv_fname=..., relative to path.")
         # pandas takes an explicit None as "guess", with a warning, and guesses wrong where a label holds a blank
         df = pd.read_csv(file, header=header, sep=delimiter or ",", quoting=quoting)
+        if options.get("label_delim") is not None:
+            df = allow_no_labels(df, listify(options.get("label_col", 1)))
         return cls.from_df(df, path=path, **options)
 
     @classmethod
