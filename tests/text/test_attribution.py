@@ -102,7 +102,7 @@ def test_words_add_to_a_number_in_the_unit_of_the_targets(tmp_path: Path) -> Non
     set_seed(2)
     frame = pd.DataFrame({"text": SENTENCES, "price": [9000.0 if label_of(s) == "good" else 1000.0 for s in SENTENCES]})
     frame["weight"] = frame["price"] / -1000
-    for column, target, sign in (("price", None, 1), (["price", "weight"], 1, -1)):
+    for column, target, sign in (("price", None, 1), (["price", "weight"], "weight", -1)):
         dls = TextDataLoaders.from_df(
             frame, tmp_path, 0.25, seed=1, text_col="text", label_col=column, transformer=tiny_folder("bert"), bs=16,
             y_block=RegressionBlock(),
@@ -113,8 +113,10 @@ def test_words_add_to_a_number_in_the_unit_of_the_targets(tmp_path: Path) -> Non
         text = "The film was lovely, and the music lovely too"
         found = attribute(learn, text, target)
         answers = torch.as_tensor(learn.predict(text)[0]).reshape(-1)
-        assert found.answer == pytest.approx(float(answers[target or 0]), rel=1e-4)
-        scale = float(learn.transformer.scale.std[target or 0])
+        place = 0 if target is None else 1
+        assert found.target == ["price", "weight"][place]
+        assert found.answer == pytest.approx(float(answers[place]), rel=1e-4)
+        scale = float(learn.transformer.scale.std[place])
         assert sum(found.scores) == pytest.approx(found.answer - found.without_words, abs=0.05 * scale)
         for one, word, speaks in (
             (found, "lovely", sign), (attribute(learn, text.replace("lovely", "awful"), target), "awful", -sign)
@@ -122,7 +124,8 @@ def test_words_add_to_a_number_in_the_unit_of_the_targets(tmp_path: Path) -> Non
             told = one.top(2)
             assert set(told["word"]) == {word}
             assert all(speaks * score > 0 for score in told["score"])
-    with pytest.raises(UnknownNameError, match="2"):
+    assert attribute(learn, text, 1).scores == attribute(learn, text, "weight").scores
+    with pytest.raises(UnknownNameError, match="no number '2'"):
         attribute(learn, text, 2)
 
 

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from flambeau.data.dataset import Getter
 from flambeau.data.kinds import Category, MultiCategory, Number
+from flambeau.data.labels import ColReader
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.nn.layers import TargetScale
@@ -162,7 +164,8 @@ def attribute(
     Args:
         learn: a learner of texts with labels or numbers, recurrent or a transformer. Of the numbers that a transformer
             gives the scores are in the targets' unit.
-        target: the label, None for the likeliest; of several numbers the place of one, None for the first.
+        target: the label, None for the likeliest; of several numbers the column or the place of one, None for the
+            first.
         method: "integrated_gradients", or "occlusion", which takes as many predictions as there are words. None is the
             first, but the second for task="similarity": two texts without words are alike, so that words which are
             faded in together would all seem to speak against it.
@@ -185,7 +188,7 @@ def attribute(
     with _Faded(learn, read) as faded:
         whole = faded.run(torch.ones(1, len(read.ids)))[0]
         usual = int(whole.argmax()) if of_label else 0
-        number = usual if target is None else _number_of(target, names)
+        number = usual if target is None else _number_of(target, names, of_label)
         found: dict[str, Any] = {"target": names[number], "answer": float(whole[number]), "of_label": of_label}
         found["without_words"] = float(faded.run(faded.without(read.inner))[0, number])
         if method == "occlusion":
@@ -211,12 +214,20 @@ def _names(learn: Learner) -> tuple[tuple[Any, ...], bool]:
     if isinstance(kind, Category | MultiCategory):
         return kind.vocab, True
     if isinstance(kind, Number):
-        return ("number",) if kind.n == 1 else tuple(range(kind.n)), False
+        return _columns(learn, kind.n) or (("number",) if kind.n == 1 else tuple(range(kind.n))), False
     told = ", ".join(type(kind).__name__ for kind in kinds) or "none"
     raise ArgumentError(
         f"Words speak for a label or a number, or against it, but the targets of this learner are {told}. Pass a "
         "learner of texts with labels or numbers, as text_classifier_learner and transformer_learner make them."
     )
+
+
+def _columns(learn: Learner, n: int) -> tuple[Any, ...]:
+    """Return the names of the n columns of a table that hold the targets, () where they are of no table."""
+    pipelines = getattr(learn.dls.loaders[-1].dataset, "pipelines", ())
+    first = next(iter(pipelines[learn.dls.n_inp]), None) if len(pipelines) > learn.dls.n_inp else None
+    reader = first.code if isinstance(first, Getter) else None
+    return tuple(reader.cols) if isinstance(reader, ColReader) and len(reader.cols) == n else ()
 
 
 def _spread(learn: Learner, number: int, gain: float) -> float:
@@ -225,10 +236,12 @@ def _spread(learn: Learner, number: int, gain: float) -> float:
     return float(scale.std.reshape(-1)[number]) if isinstance(scale, TargetScale) else abs(gain)
 
 
-def _number_of(target: Any, labels: Sequence[Any]) -> int:
+def _number_of(target: Any, labels: Sequence[Any], of_label: bool) -> int:
     names = [str(label) for label in labels]
     if target not in labels and str(target) not in names:
-        raise unknown_name("label", target, names)
+        if not of_label and isinstance(target, int) and 0 <= target < len(names):
+            return target
+        raise unknown_name("label" if of_label else "number", target, names)
     return labels.index(target) if target in labels else names.index(str(target))
 
 
