@@ -240,15 +240,17 @@ def _ulmfit(
             learn_lm.unfreeze()
         learn_lm.fit_one_cycle(lm_epochs, LM_LR if files is not None else LM_LR_FROM_SCRATCH, **kept)
         learn.load_encoder(learn_lm.save_encoder("encoder").absolute())
-        print("The labels:")
     rate = ULMFIT_LR if lr is None else lr
     if not lm_epochs and files is None:
         learn.fit_one_cycle(epochs, rate, **kept)
         return learn
+    print("The labels, by the head alone:")
     learn.fit_one_cycle(1, rate, **kept)
     for n_groups, part in ((2, 2), (3, 4)):
+        print(f"By the last {n_groups} groups of layers:")
         learn.freeze_to(-n_groups)
         learn.fit_one_cycle(1, slice(rate / part / FALL, rate / part), **kept)
+    print("By all layers:")
     learn.unfreeze()
     learn.fit_one_cycle(epochs, slice(rate / 10 / FALL, rate / 10), **kept)
     return learn
