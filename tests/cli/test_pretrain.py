@@ -107,8 +107,8 @@ def test_what_is_written_into_the_corpus_folder_is_no_text_of_it(tmp_path: Path,
     (tmp_path / "lm2").mkdir()
     (tmp_path / "lm2" / "more.txt").write_text("a film about a town")
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        result = said_by("pretrain", ".", "--out", "lm", *TINY)
+    for out in ("lm", "lm", "other"):
+        result = said_by("pretrain", ".", "--out", out, *TINY)
         assert (result.exit_code, "25 documents, " in result.output) == (0, True), result.output
     (tmp_path / "linked").symlink_to(tmp_path)
     assert TextFolder(tmp_path / "linked", without="lm").files == [

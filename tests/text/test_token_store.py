@@ -82,7 +82,7 @@ def test_a_killed_reading_goes_on_to_the_same_files(at: int, tmp_path: Path) -> 
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", ["ids.bin", "lengths.bin", "words.txt"])
+@pytest.mark.parametrize("name", ["ids.bin", "lengths.bin", "words.jsonl"])
 def test_what_a_killed_write_left_behind_the_counts_is_cut_off(name: str, tmp_path: Path) -> None:
     TokenStore.build(BreakingOff(TEXTS), tmp_path / "whole", every=10)
     with pytest.raises(Killed):

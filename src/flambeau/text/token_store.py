@@ -2,7 +2,7 @@
 
     ids.bin       int32, the tokens of all documents, one after the other, by provisional numbers (see numbering.py)
     lengths.bin   int64, the number of tokens of each document
-    words.txt     the token of each provisional number, one a line, written as JSON
+    words.jsonl   the token of each provisional number, one a line, written as JSON
     state.json    how much of these files counts, and of which corpus and tokenizer they are
 
 Every few million tokens the files are written on and then state.json is replaced as a whole. What stands in the files
@@ -35,7 +35,7 @@ from flambeau.text.numbering import ProvisionalNumbers, learn_vocab, renumbered
 from flambeau.text.numericalize import Numericalize
 from flambeau.text.tokenizer import Tokenizer
 
-IDS, LENGTHS, WORDS, STATE = "ids.bin", "lengths.bin", "words.txt", "state.json"
+IDS, LENGTHS, WORDS, STATE = "ids.bin", "lengths.bin", "words.jsonl", "state.json"
 FORMAT = "flambeau-tokens"
 EVERY = 50_000  # documents after which at the latest what was read is written
 TOKENS_HELD = 4_000_000
