@@ -72,6 +72,8 @@ class AccumMetric(CollectingMetric):
             prediction = prediction > self.thresh
         if self.flatten:
             prediction, target = prediction.reshape(-1), target.reshape(-1)
+            if self.dim_argmax is not None and len(prediction) != len(target):
+                target = target[target != NOT_ASKED]  # a masked language model answers what it was asked alone
             if len(prediction) != len(target):
                 raise ShapeError(
                     f"{self.name} got {len(prediction)} predictions for {len(target)} targets. Several labels per "
