@@ -90,6 +90,24 @@ def test_what_is_remembered_changes_no_word_even_beyond_the_window(kind: str, tm
     assert learn.predict("the film was", POSITIONS + 9, temperature=0) == tokenizer.decodes(ids)
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_architecture_that_remembers_wrongly_reads_all_again(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = trained(tmp_path, "gpt2", is_lm=True, seq_len=16)
+    right = learn.predict("the film was", 12, temperature=0)
+    learn.transformer.remembers, sound = None, learn.transformer.next_token
+
+    def unsound(x: torch.Tensor, past: Any = None) -> tuple[torch.Tensor, Any]:
+        if fails:
+            raise IndexError("list index out of range")
+        return sound(x)[0], "what was read"
+
+    monkeypatch.setattr(learn.transformer, "next_token", unsound)
+    assert [learn.predict("the film was", 12, temperature=0) for _ in range(2)] == [right, right]
+    assert learn.transformer.remembers is False
+
+
 def test_a_text_ends_where_the_model_says_so(tmp_path: Path) -> None:
     learn = trained(tmp_path, "gpt2", is_lm=True, seq_len=16)
     end = learn.tokenizer.ids["eos"]

@@ -19,7 +19,9 @@ from flambeau.train.inference import predict_batch
 
 if TYPE_CHECKING:
     from flambeau.text.transformer_learner import TransformerLearner
+    from flambeau.text.transformer_models import TransformerModel
 
+SAME = 0.01  # of the largest number: by so much those of a model that remembers may differ from those of one that reads
 WORDS_AT_ONCE = 4000  # of a text that is tagged: some windows beside each other
 
 
@@ -52,18 +54,6 @@ def write_on(
     end = tokenizer.ids["eos"]
     start = next((n for n in (tokenizer.ids["bos"], end, tokenizer.pad_id) if n is not None), 0)
     read = read or [start]
-    seen: list[int] = []
-    past: Any = None
-
-    def next_word(unread: Tensor) -> Tensor:
-        nonlocal past
-        seen.extend(unread[0].tolist())
-        if past is None or len(seen) > model.window:  # of a window that moves on, nothing stays as it was
-            past, unread = None, torch.tensor([seen[-model.window :]])
-        with torch.no_grad():
-            found, past = model.next_token(unread.to(learn.device), past)
-        return found
-
     n_known = tokenizer.vocab_size
     markers = [number for number in tokenizer.marker_ids if number != end]
     beyond = range(n_known, int(model.settings["n_out"]))  # rows of the model that stand for no token
@@ -72,11 +62,49 @@ def write_on(
     was_training = model.training
     model.eval()
     try:
-        written = continue_text(next_word, read, n_words, draw, [*markers, *beyond], stop=end)
+        written = continue_text(_NextToken(model, learn.device), read, n_words, draw, [*markers, *beyond], stop=end)
     finally:
         model.train(was_training)
     begun, whole = tokenizer.decodes(read), tokenizer.decodes(written)
     return text + whole[len(begun) :] if whole.startswith(begun) else whole
+
+
+class _NextToken:
+    """Gives a model's numbers (vocabulary,) of the token after all that were seen, from the ids not yet read (1, time).
+
+    What an architecture remembers is used where it can: it may fail at that, or come to other numbers than by reading
+    all again, which the first use shows.
+    """
+
+    def __init__(self, model: TransformerModel, device: torch.device) -> None:
+        self.model, self.device = model, device
+        self.seen: list[int] = []
+        self.past: Any = None
+
+    @torch.no_grad()
+    def __call__(self, unread: Tensor) -> Tensor:
+        self.seen.extend(unread[0].tolist())
+        reach = torch.tensor([self.seen[-self.model.window :]], device=self.device)
+        # of a window that moves on, nothing stays as it was
+        if self.past is None or len(self.seen) > self.model.window:
+            self.past, unread = None, reach
+        if self.model.remembers is False:
+            return self._read(reach)
+        recalls = self.past is not None
+        try:
+            found, self.past = self.model.next_token(unread.to(self.device), self.past)
+        except Exception:  # architectures raise whatever they like
+            self.model.remembers, self.past = False, None
+            return self._read(reach)
+        if recalls and self.model.remembers is None:
+            right = self._read(reach)
+            self.model.remembers = bool((found - right).abs().max() <= SAME * right.abs().max())
+            return right
+        return found
+
+    def _read(self, ids: Tensor) -> Tensor:
+        numbers: Tensor = self.model(ids)[0, -1]
+        return numbers
 
 
 def fill_masks(learn: TransformerLearner, text: str | tuple[str, str]) -> tuple[str, Tensor, Tensor]:

@@ -44,6 +44,8 @@ class TransformerModel(nn.Module):
 
     net: Any
     settings: dict[str, Any]
+    remembers: bool | None = None
+    """Whether what `next_token` remembers leads to the numbers of reading all again; None: not known yet."""
 
     def __init__(
         self,
