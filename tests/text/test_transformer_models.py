@@ -322,6 +322,26 @@ def test_a_described_model_is_built_again_and_answers_the_same(kind: str, task: 
     assert torch.allclose(again(x), model(x), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("codegen", {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": POSITIONS, "n_ctx": 48, "rotary_dim": 8}),
+        ("mamba2", {"hidden_size": 32, "num_hidden_layers": 1, "state_size": 4, "num_heads": 4, "head_dim": 16}),
+    ],
+)
+def test_one_without_padding_and_one_with_endless_time_steps_are_built_again(
+    kind: str, sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    tokenizer = read("gpt2")
+    config = transformers.CONFIG_MAPPING[kind](vocab_size=tokenizer.vocab_size, n_groups=1, **sizes)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    model = create_transformer(tmp_path, "causal_lm", 0, tokenizer).eval()
+    again = rebuild_model(json.loads(json.dumps(describe_model(model))), None, weights_of(model)).eval()
+    again.load_state_dict(model.state_dict())
+    x = batch_of(tokenizer, SENTENCES[:1])
+    assert torch.allclose(again(x), model(x), atol=1e-6)
+
+
 def test_a_changed_model_is_not_described_as_the_usual_one() -> None:
     model = made()
     model.net.classifier = torch.nn.Sequential(torch.nn.Linear(32, 2))

@@ -84,7 +84,8 @@ def create_transformer(
     except Exception as error:  # a model that brings code along, or is newer than this transformers
         raise ArgumentError(f"The configuration of {name!r} cannot be read ({_first_line(error)}).") from error
     described, rotary = plain_config(read)
-    described["pad_token_id"] = tokenizer.pad_id
+    if hasattr(type(read)(), "pad_token_id"):  # CodeGen and RWKV know of no padding
+        described["pad_token_id"] = tokenizer.pad_id
     if dropout is not None:
         _set_dropout(described, dropout)
     config = read_config(described, rotary)

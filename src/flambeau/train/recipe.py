@@ -350,6 +350,8 @@ def _build_from_settings(settings: Mapping[str, Any], weights: Mapping[str, Tens
     # the range of a sigmoid sizes nothing, and rating in dollars, say, may be large
     sizes = {**settings, "head": {k: v for k, v in (settings.get("head") or {}).items() if k != "y_range"}}
     sizes.pop("custom_head", None)  # build_module bounds it by itself
+    if isinstance(sizes.get("config"), Mapping):  # nor does a Mamba's range of time steps, which has no upper end
+        sizes["config"] = {k: v for k, v in sizes["config"].items() if k != "time_step_limit"}
     for name in ("seq_len", "max_len"):  # how many words are read at once sizes nothing either
         sizes.pop(name, None)
     sizes.pop("positions", None)  # how far a transformer reads sizes no weights, and build_transformer bounds it
