@@ -162,3 +162,26 @@ def test_a_model_that_writes_does_not_learn_from_labels(tmp_path):
     dls = loaders(path=tmp_path, transformer=tiny_folder("gpt2"))
     with pytest.raises(ArgumentError, match="is_lm=True"):
         transformer_learner(dls, tiny_folder("gpt2"), task="causal_lm")
+
+
+def test_pairs_in_the_cells_of_one_column_may_come_as_pairs(tmp_path):
+    frame = table()
+    frame["both"] = list(zip(frame["text"], frame["text"], strict=True))
+    dls = TextDataLoaders.from_df(frame, tmp_path, text_col="both", label_col="label", transformer=tiny_folder("bert"))
+    learn = transformer_learner(dls, tiny_folder("bert"))
+    again = load_learner(learn.export("pairs.safetensors"))
+    predictor = Predictor(again.export("again.safetensors"))
+    for answer in (learn.predict, again.predict, predictor.predict):
+        answer(frame["both"][0])
+
+
+def test_labels_given_beside_a_text_are_told_from_a_second_text():
+    with pytest.raises(DataError, match="Labels are read from the columns of a table"):
+        loaders().test_dl([("the film was good", "good")], with_labels=True)
+
+
+def test_rows_of_an_array_bring_their_labels_to_an_export(tmp_path):
+    learn = load_learner(transformer_learner(loaders(path=tmp_path), tiny_folder("bert")).export("one.safetensors"))
+    rows = table()[["text", "label"]]
+    asked = learn.dls.test_dl(rows.to_numpy(), with_labels=True)
+    assert learn.validate(dl=asked) == learn.validate(dl=learn.dls.test_dl(rows, with_labels=True))

@@ -421,7 +421,7 @@ class Pick(ItemTransform):
         self.place = place
 
     def encodes(self, x: Any) -> Any:
-        if isinstance(x, list | tuple) and -len(x) <= self.place < len(x):
+        if isinstance(x, list | tuple | L | np.ndarray) and -len(x) <= self.place < len(x):
             return x[self.place]
         raise DataError(
             f"A tuple of values such as (input, label) was expected, got a {type(x).__name__}: {x!r:.80}. An export "
