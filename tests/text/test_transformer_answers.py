@@ -108,6 +108,15 @@ def test_an_architecture_that_remembers_wrongly_reads_all_again(
     assert learn.transformer.remembers is False
 
 
+def test_a_beginning_that_also_fills_up_is_not_warned_of(tmp_path: Path) -> None:
+    learn, masks = trained(tmp_path, "gpt2", is_lm=True, seq_len=16), []
+    net = learn.transformer.net
+    net.register_forward_pre_hook(lambda _, __, given: masks.append(given.get("attention_mask")), with_kwargs=True)
+    assert learn.tokenizer.ids["eos"] == learn.tokenizer.pad_id
+    learn.predict("")
+    assert masks[0] is not None
+
+
 def test_a_text_ends_where_the_model_says_so(tmp_path: Path) -> None:
     learn = trained(tmp_path, "gpt2", is_lm=True, seq_len=16)
     end = learn.tokenizer.ids["eos"]

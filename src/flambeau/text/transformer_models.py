@@ -128,7 +128,9 @@ class TransformerModel(nn.Module):
         `past` is what was remembered of the ids before these, or None. Where an architecture remembers nothing, None
         comes back, and all ids have to be given again.
         """
-        answered = self.net(input_ids=x, past_key_values=past, use_cache=True)
+        # only after what is remembered may the mask be left out: an id that also fills up would be warned of
+        mask = torch.ones_like(x) if past is None else None
+        answered = self.net(input_ids=x, attention_mask=mask, past_key_values=past, use_cache=True)
         return answered.logits[0, -1], answered.get("past_key_values")
 
     def _numbers(self, x: Tensor, asked: Tensor | None) -> Tensor:
