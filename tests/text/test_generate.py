@@ -79,6 +79,7 @@ def test_forbidden_words_are_never_written():
         ("xxwrep 3 bla", ["bla bla bla"]),
         ("xxmaj xxrep 2 a", ["Aa"]),
         ("the film xxmaj", ["the", "film"]),
+        ("xxbos xxfld 1 the film xxfld 2 1 film", ["the", "film", "1", "film"]),
         ("xxrep", []),
         ("xxrep ² a", ["a"]),
         ("xxrep 99999999 a", ["a" * 100]),

@@ -45,6 +45,13 @@ def test_a_language_model_learns_and_writes(tmp_path):
     assert "xx" not in text
 
 
+def test_a_language_model_of_two_columns_goes_on_with_two_texts(tmp_path):
+    frame = reviews(60).assign(title="a story")
+    dls = TextDataLoaders.from_df(frame, tmp_path, text_col=["title", "text"], is_lm=True, bs=4, seq_len=8, seed=1)
+    learn = language_model_learner(dls, AWD_LSTM, {**awd_lstm_lm_config, **SIZES}, pretrained=False)
+    assert learn.predict(("a story", "the film was"), 3, seed=1).startswith("a story the film was ")
+
+
 def test_writing_on_does_not_depend_on_what_was_read_before(tmp_path):
     learn = lm_learner(tmp_path)
     text = learn.predict("the film", 6, seed=2)

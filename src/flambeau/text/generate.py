@@ -83,12 +83,14 @@ def continue_text(
 
 
 def decode_spec_tokens(tokens: Iterable[str]) -> list[str]:
-    """Return tokens as a person would write them: `xxmaj the` is "The", `xxrep 3 !` is "!!!", `xxbos` is left out."""
+    """Return tokens as a person would write them: `xxmaj the` is "The", `xxrep 3 !` is "!!!"; `xxbos`, `xxfld 1` go."""
     found: list[str] = []
     waiting: list[tuple[str, int]] = []
     count: str | None = None
+    before: str | None = None
     for token in tokens:
-        if token in (BOS, EOS, PAD, FLD):
+        of_field, before = before == FLD and token.isdecimal(), token
+        if token in (BOS, EOS, PAD, FLD) or of_field:
             continue
         if token in (TK_REP, TK_WREP):
             count = token

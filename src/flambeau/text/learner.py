@@ -123,7 +123,7 @@ class LMLearner(TextLearner):
 
     def predict(  # type: ignore[override]
         self,
-        text: str,
+        text: str | Sequence[str],
         n_words: int = 1,
         no_unk: bool = True,
         temperature: float = 1.0,
@@ -141,10 +141,10 @@ class LMLearner(TextLearner):
         text again.
 
         Raises:
-            ArgumentError: a setting is out of its range.
+            ArgumentError: a setting is out of its range. DataError: there is no text.
         """
         tokenizer, num = text_parts(self.dls)
-        words = list(tokenizer(text))
+        words = list(tokenizer.encodes(text))  # several texts of one document may have come
         read = num(_from_the_end(words) if num.backwards else words).tolist()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         draw = partial(choose, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
