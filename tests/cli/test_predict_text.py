@@ -168,6 +168,22 @@ def test_what_cannot_be_read_is_told(root: Path) -> None:
         assert (result.exit_code, told in result.output) == (2, True), result.output
 
 
+def test_answers_never_stand_in_the_place_of_a_column(root: Path) -> None:
+    pd.DataFrame({"review": ["great"], "predicted": ["mine"]}).to_csv(root / "mine.csv", index=False)
+    result = said_by("predict", root / "out" / "export.safetensors", root / "mine.csv")
+    assert (result.exit_code, "has a column 'predicted' already" in result.output) == (2, True), result.output
+
+
+def test_documents_without_text_are_told_and_left_out(root: Path) -> None:
+    folder = root / "some_empty"
+    folder.mkdir()
+    for name, text in (("a", "great"), ("b", ""), ("c", " \n")):
+        (folder / f"{name}.txt").write_text(text)
+    result = said_by("predict", root / "out" / "export.safetensors", folder)
+    assert (result.exit_code, "2 of 3 files of " in result.output) == (0, True), result.output
+    assert [line.split()[0] for line in result.output.splitlines()[1:]] == [str(folder / "a.txt")]
+
+
 def test_files_in_another_encoding_are_answered(root: Path) -> None:
     export = root / "out" / "export.safetensors"
     for encoding in ("latin-1", "utf-16"):

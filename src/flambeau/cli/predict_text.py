@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flambeau.foundation.errors import ArgumentError, EmptyError
+from flambeau.foundation.errors import ArgumentError, EmptyError, TableError
 
 if TYPE_CHECKING:
     from flambeau.train.predictor import Predictor
@@ -148,6 +148,11 @@ def _of_table(
 
     frame = read_text_table(file, sep, encoding)
     require_columns(names, [str(name) for name in frame.columns], str(file))
+    taken = [name for name in answer([]).columns if name in frame.columns]
+    if taken:
+        raise TableError(
+            f"{file} has a column {taken[0]!r} already, where the answers are to stand. Rename it or leave it out."
+        )
     whole = frame.dropna(subset=names)
     _tell_empty(len(frame) - len(whole), len(frame), f"rows of {file}")
     columns = [whole[name].tolist() for name in names]
@@ -190,13 +195,14 @@ def _texts_in(file: Path, encoding: str) -> list[tuple[str, str]]:
 
     known_encoding(encoding)
     if file.is_dir():
-        return [(str(path), read_text(path, encoding)) for path in get_text_files(file)]
-    if not file.is_file():
+        texts = [(str(path), read_text(path, encoding)) for path in get_text_files(file)]
+    elif file.is_file():
+        read = enumerate(decoded_lines(file, encoding=encoding), 1)
+        texts = [(f"{file.name}:{number}", line.strip()) for number, line in read]
+    else:
         raise ArgumentError(f"There is no file {file}.")
-    read = enumerate(decoded_lines(file, encoding=encoding), 1)
-    lines = [(f"{file.name}:{number}", line.strip()) for number, line in read]
-    found = [(place, line) for place, line in lines if line]
-    _tell_empty(len(lines) - len(found), len(lines), f"lines of {file}")
+    found = [(place, text) for place, text in texts if text.strip()]
+    _tell_empty(len(texts) - len(found), len(texts), f"{'files' if file.is_dir() else 'lines'} of {file}")
     return found
 
 
