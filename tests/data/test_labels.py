@@ -61,6 +61,7 @@ def test_columns_are_read_from_rows_of_any_class(row):
 def test_a_path_before_and_a_position_instead_of_a_name_are_taken():
     assert pathlib.Path(ColReader(0, pref=Path("images"), suff=".jpg")(TABLE.iloc[1])) == pathlib.Path("images/b.jpg")
     assert ColReader(1)(["a", "b"]) == "b"
+    assert type(ColReader(np.int64(1)).cols[0]) is int  # an export writes it down
     assert ColReader("labels", label_delim=" ")(TABLE.iloc[1]) == []
 
 

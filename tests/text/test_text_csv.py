@@ -67,6 +67,21 @@ def test_an_empty_cell_of_labels_has_none_of_them(tmp_path: Path, capsys: pytest
         TextDataLoaders.from_csv(folder, "texts.csv", bs=4)
 
 
+def test_cells_without_a_label_are_told_where_columns_have_no_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.csv").write_text("good film,a;b\nbad film,\nno film,a\n" * 4)
+    dls = TextDataLoaders.from_csv(tmp_path, "texts.csv", header=None, label_delim=";", bs=4, seed=1)
+    assert "4 of 12 rows have an empty cell in 1: " in capsys.readouterr().out
+    assert list(dls.kinds[1].vocab) == ["a", "b"]
+
+
+def test_columns_may_be_named_by_those_of_a_table() -> None:
+    frame = pd.DataFrame({"text": ["good film", "bad film"] * 4, "a": [0, 1] * 4, "b": [1, 0] * 4})
+    dls = TextDataLoaders.from_df(frame, label_col=frame.columns[1:], bs=4, seed=1)
+    assert list(dls.kinds[1].vocab) == ["a", "b"]
+
+
 def test_columns_of_one_name_are_told() -> None:
     frame = pd.DataFrame([["good", "bad", 1]], columns=["text", "text", "label"])
     with pytest.raises(TableError, match="2 columns of the name 'text'"):

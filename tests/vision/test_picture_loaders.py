@@ -54,6 +54,15 @@ def test_an_empty_cell_of_a_csv_has_no_labels(
     assert sorted(n_labels) == [0, 0, 1, 1, 1, 1, 2, 2]
 
 
+def test_labels_of_a_csv_are_read_as_they_are_written(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.assign(label=["1", "", "NA", "1 NA"] * 2).to_csv(tmp_path / "labels.csv", index=False, header=False)
+    options = {"label_delim": " ", "valid_pct": 0.5, "bs": 2, "seed": 1, "num_workers": 0}
+    dls = ImageDataLoaders.from_csv(tmp_path, header=None, **options)
+    assert list(dls.vocab) == ["1", "NA"]
+    table.assign(label=["1", "2", "1", ""] * 2).to_csv(tmp_path / "labels.csv", index=False)
+    assert list(ImageDataLoaders.from_csv(tmp_path, **options).vocab) == ["1", "2"]
+
+
 def test_a_column_that_is_not_there_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"no column 9\. Its columns: 'file', 'label'"):
         loaders(table, tmp_path, label_col=9)

@@ -93,7 +93,7 @@ class ColReader:
         suff: str = "",
         label_delim: str | None = None,
     ) -> None:
-        self.cols: list[str | int] = listify(cols)
+        self.cols: list[str | int] = [_plain(col) for col in listify(cols)]
         self.pref = str(pref) + os.path.sep if isinstance(pref, pathlib.PurePath) else str(pref)
         self.suff, self.label_delim = suff, label_delim
         if not self.cols:

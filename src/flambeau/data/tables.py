@@ -63,11 +63,13 @@ def allow_no_labels(table: pd.DataFrame, names: Iterable[str | int]) -> pd.DataF
 
     How many there are is printed: pandas has them as missing, which they may be as well.
     """
+    table = table.copy(deep=False)
     for column in (table_column(table, name) for name in names):
-        n_empty, n = int(column.isna().sum()), len(table)
+        n_empty, n, name = int(column.isna().sum()), len(table), column.name
         if n_empty:
-            print(f"{n_empty} of {n} rows have an empty cell in {column.name!r}: they have none of the labels.")
-            table = table.assign(**{column.name: column.astype(object).where(column.notna(), "")})
+            told = repr(name) if isinstance(name, str) else str(name)  # a number, where the file names no columns
+            print(f"{n_empty} of {n} rows have an empty cell in {told}: they have none of the labels.")
+            table[name] = column.astype(object).where(column.notna(), "")
     return table
 
 

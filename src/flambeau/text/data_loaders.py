@@ -15,6 +15,7 @@ from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSpli
 from flambeau.data.tables import allow_no_labels, as_pandas, table_column
 from flambeau.data.target_blocks import target_block
 from flambeau.foundation.errors import ArgumentError, DataError
+from flambeau.foundation.lists import listify
 from flambeau.foundation.paths import Path
 from flambeau.text.blocks import TextBlock
 from flambeau.text.text_csv import read_cells, with_values
@@ -177,7 +178,7 @@ class TextDataLoaders(DataLoaders):
 
 
 def _listed(columns: Any) -> list[Any]:
-    return list(columns) if isinstance(columns, list | tuple) else [columns]
+    return listify(columns) or [columns]
 
 
 def _require_texts(frame: Any, names: Sequence[Any]) -> None:

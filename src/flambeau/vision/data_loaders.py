@@ -14,7 +14,7 @@ from flambeau.data.data_loaders import DataLoaders, seeded
 from flambeau.data.getters import ItemGetter, get_image_files
 from flambeau.data.labels import ColReader, RegexLabeller, parent_label
 from flambeau.data.splitters import ColSplitter, GrandparentSplitter, RandomSplitter, require_halves
-from flambeau.data.tables import allow_no_labels
+from flambeau.data.tables import allow_no_labels, table_column
 from flambeau.data.target_blocks import block_for_values, target_block
 from flambeau.foundation.errors import ArgumentError, TableError
 from flambeau.foundation.lists import listify
@@ -197,9 +197,13 @@ class ImageDataLoaders(DataLoaders):
         if not file.is_file():
             raise TableError(f"There is no table {file}. Give its name with csv_fname=..., relative to path.")
         # pandas takes an explicit None as "guess", with a warning, and guesses wrong where a label holds a blank
-        df = pd.read_csv(file, header=header, sep=delimiter or ",", quoting=quoting)
+        read = partial(pd.read_csv, file, header=header, sep=delimiter or ",", quoting=quoting)
+        df = read()
         if options.get("label_delim") is not None:
-            df = allow_no_labels(df, listify(options.get("label_col", 1)))
+            names = [table_column(df, column).name for column in listify(options.get("label_col", 1))]
+            # as they are written: "NA" and "1" are labels, which pandas takes for a missing one and, beside it, for 1.0
+            df[names] = read(dtype=str, keep_default_na=False, na_values=[""])[names]
+            df = allow_no_labels(df, names)
         return cls.from_df(df, path=path, **options)
 
     @classmethod
