@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -124,7 +125,9 @@ def test_words_add_to_a_number_in_the_unit_of_the_targets(tmp_path: Path) -> Non
             told = one.top(2)
             assert set(told["word"]) == {word}
             assert all(speaks * score > 0 for score in told["score"])
-    assert attribute(learn, text, 1).scores == attribute(learn, text, "weight").scores
+    assert attribute(learn, text, np.int64(1)).scores == attribute(learn, text, "weight").scores
+    with pytest.raises(UnknownNameError, match="no number 'True'"):
+        attribute(learn, text, True)
     with pytest.raises(UnknownNameError, match="no number '2'"):
         attribute(learn, text, 2)
 

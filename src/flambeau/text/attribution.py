@@ -17,6 +17,7 @@ import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -239,8 +240,9 @@ def _spread(learn: Learner, number: int, gain: float) -> float:
 def _number_of(target: Any, labels: Sequence[Any], of_label: bool) -> int:
     names = [str(label) for label in labels]
     if target not in labels and str(target) not in names:
-        if not of_label and isinstance(target, int) and 0 <= target < len(names):
-            return target
+        is_place = isinstance(target, Integral) and not isinstance(target, bool)  # numpy's whole numbers, too
+        if not of_label and is_place and 0 <= target < len(names):
+            return int(target)
         raise unknown_name("label" if of_label else "number", target, names)
     return labels.index(target) if target in labels else names.index(str(target))
 
