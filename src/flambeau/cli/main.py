@@ -302,7 +302,8 @@ def predict(
     """Predict files with an export.
 
     Of tables the rows of CSV files, of ratings their pairs of user and item, of texts rows, lines of a file, or the
-    .txt files of a folder; a language model writes on from each line, or what stands before it if it reads backwards.
+    .txt files of a folder. A language model writes on from each text, or what stands before it if it reads backwards;
+    one of hidden words fills in the masks of a text, and one of tags gives each word its tag.
     """
     from flambeau.cli.predict import run_predict
 
