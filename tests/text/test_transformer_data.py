@@ -150,12 +150,12 @@ def test_a_masked_language_model_on_loaders_of_classes_speaks_of_tokens(capsys):
     assert "tokens, MaskedTokenLoss" in capsys.readouterr().out
 
 
-def test_as_many_texts_as_in_training_are_expected(tmp_path):
+def test_several_texts_are_no_item_of_a_model_of_one(tmp_path):
     learn = transformer_learner(loaders(path=tmp_path), tiny_folder("bert"))
-    predictor = Predictor(learn.export("one.safetensors"))
-    for answer in (learn.predict, predictor.predict, lambda item: learn.dls.test_dl([item])):
-        with pytest.raises(DataError, match=r"1 text an item was expected, as in training \(text\), but 2 came"):
-            answer(("the film was good", "and the music"))
+    for item in (("the film was good", "and the music"), ["the film was good", "and the music", "was bad"]):
+        with pytest.raises(ArgumentError, match=rf"reads one text an item, and {len(item)} came.*test_dl\(texts\)"):
+            learn.predict(item)
+    assert len(learn.get_preds(dl=learn.dls.test_dl(["the film was good", "and the music"]))[0]) == 2
 
 
 def test_a_model_that_writes_does_not_learn_from_labels(tmp_path):
@@ -173,11 +173,6 @@ def test_pairs_in_the_cells_of_one_column_may_come_as_pairs(tmp_path):
     predictor = Predictor(again.export("again.safetensors"))
     for answer in (learn.predict, again.predict, predictor.predict):
         answer(frame["both"][0])
-
-
-def test_labels_given_beside_a_text_are_told_from_a_second_text():
-    with pytest.raises(DataError, match="Labels are read from the columns of a table"):
-        loaders().test_dl([("the film was good", "good")], with_labels=True)
 
 
 def test_rows_of_an_array_bring_their_labels_to_an_export(tmp_path):

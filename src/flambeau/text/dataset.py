@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch, collate
-from flambeau.data.dataset import Datasets, Getter, Rows, SubsetItems, as_column, as_items, is_row, without_getters
+from flambeau.data.dataset import Datasets, Getter, Rows, SubsetItems, as_column, is_row, without_getters
 from flambeau.data.kinds import Kind, Tokens
 from flambeau.data.labels import ColReader
 from flambeau.data.pipeline import EncodedItems, Pipeline, raise_located
 from flambeau.data.tables import table_column
-from flambeau.data.transform import ItemTransform, Transform
-from flambeau.foundation.errors import ArgumentError, DataError, FlambeauError
-from flambeau.foundation.lists import L
+from flambeau.data.transform import Transform
+from flambeau.foundation.errors import ArgumentError, DataError
 from flambeau.foundation.progress_bar import progress_bar
 from flambeau.text.documents import Documents, Ints
 from flambeau.text.numbering import learn_vocab, number_documents, renumbered
@@ -46,9 +45,7 @@ class TextDatasets(Datasets):
         if hasattr(items, "columns") and hasattr(items, "iloc"):
             columns = [_reading_all(column, items) for column in columns]
             items = quick_rows(items, columns)
-        self.of_words, items = has_tags(columns), as_items(items)
-        if len(items) and not self.of_words:
-            columns = [_telling_several(column, items[0]) for column in columns]
+        self.of_words = has_tags(columns)
         super().__init__(items, columns, *args, **options)
 
     @classmethod
@@ -232,30 +229,11 @@ class TextDatasets(Datasets):
         if isinstance(self.source, Rows) and isinstance(first, tuple | list) and not is_row(first):
             # the texts of one item, not a row of the table
             other.pipelines = [without_getters(pipeline) for pipeline in other.pipelines]
-        other._require_texts_of(self.pipelines[0])
         other.held, other._places = {}, None
         for column, pipeline in enumerate(other.pipelines):
             if text_steps(pipeline) is not None:
                 other.held[column] = other._read(pipeline, np.zeros(0, dtype=np.int64))
         return other
-
-    def _require_texts_of(self, known: Pipeline) -> None:
-        """Raise a DataError where items that are texts themselves are not as many as the columns that `known` reads."""
-        reader = known[0].code if len(known) and isinstance(known[0], Getter) else None
-        before, encoder = text_steps(self.pipelines[0]) or ([], [])
-        if not isinstance(reader, ColReader) or before or self.of_words or not encoder:
-            return
-        names, joins = reader.cols, isinstance(encoder[0], Tokenizer)  # what was joined may come as one
-        for item in self.source:
-            n = len(item) if isinstance(item, tuple | list | L | np.ndarray) else 1
-            if n > len(names) or (n < len(names) and not joins):
-                were = "text an item was" if len(names) == 1 else "texts an item were"
-                with_labels = len(self.pipelines) > self.n_inp
-                hint = " Labels are read from the columns of a table: test_dl(df, with_labels=True)." * with_labels
-                raise DataError(
-                    f"{len(names)} {were} expected, as in training ({', '.join(map(str, names))}), but {n} came: "
-                    f"{item!r:.80}.{hint}"
-                )
 
 
 def _tell_cut(lengths: Ints) -> None:
@@ -304,33 +282,6 @@ def _reading_all(column: Pipeline, frame: Any) -> Pipeline:
         other.transforms = [Getter(ColReader(names), first.role), *column.transforms[1:]]
         return other
     return column
-
-
-class SeveralTexts(ItemTransform):
-    """Stands behind the reader of a column whose cells hold several texts each: items, too, may be lists of texts."""
-
-    def encodes(self, x: Any) -> Any:
-        return x
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-
-def _telling_several(column: Pipeline, item: Any) -> Pipeline:
-    """Return a column of texts with a `SeveralTexts` where its one cell in an item holds a list."""
-    first = column[0] if len(column) else None
-    reader = first.code if isinstance(first, Getter) else None
-    if first is None or not isinstance(reader, ColReader) or len(reader.cols) > 1 or text_steps(column) is None:
-        return column
-    try:
-        cell = first(item)
-    except FlambeauError:  # told with its row, where the column is read
-        return column
-    if not isinstance(cell, tuple | list | L):
-        return column
-    other = Pipeline()
-    other.transforms = [first, SeveralTexts(), *column.transforms[1:]]
-    return other
 
 
 def has_tags(pipelines: Sequence[Pipeline]) -> bool:

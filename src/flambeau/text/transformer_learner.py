@@ -14,6 +14,7 @@ from flambeau.data.data_loaders import DataLoaders
 from flambeau.data.kinds import Category, Kind, MultiCategory, Number
 from flambeau.data.loaders import DataLoader
 from flambeau.foundation.errors import ArgumentError, ExportError
+from flambeau.foundation.lists import L
 from flambeau.foundation.paths import Path
 from flambeau.foundation.seeds import no_random
 from flambeau.nn.losses import CrossEntropyLossFlat
@@ -93,7 +94,7 @@ class TransformerLearner(Learner):
         Any other gives (decoded answer, its tensor, activated prediction), see `Learner.predict`.
 
         Raises:
-            ArgumentError: a pair was expected, and one text came.
+            ArgumentError: a pair was expected, and one text came, or the other way round.
         """
         model = self.transformer
         if model.task in BY_TASK:
@@ -101,6 +102,12 @@ class TransformerLearner(Learner):
         if model.separator is not None and isinstance(item, str):
             raise ArgumentError(
                 f"This model reads pairs of texts, and one came: {item!r:.80}. Give both: learn.predict((one, other))."
+            )
+        several = isinstance(item, tuple | list | L) and len(item) > 1
+        if several and model.separator is None and self.tokenizer.ids["sep"] is not None:
+            raise ArgumentError(
+                f"This model reads one text an item, and {len(item)} came: {item!r:.80}. Of a list of texts "
+                "learn.get_preds(dl=learn.dls.test_dl(texts)) answers each."
             )
         return super().predict(item, *args, **settings)
 
