@@ -63,6 +63,8 @@ def test_a_path_before_and_a_position_instead_of_a_name_are_taken():
     assert ColReader(1)(["a", "b"]) == "b"
     assert type(ColReader(np.int64(1)).cols[0]) is int  # an export writes it down
     assert ColReader("labels", label_delim=" ")(TABLE.iloc[1]) == []
+    for cell, labels in (("a;b;", ["a", "b"]), ("a;;b", ["a", "b"]), (" ", []), ("New York;b", ["New York", "b"])):
+        assert ColReader("labels", label_delim=";")({"labels": cell}) == labels
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, np.float64("nan")])

@@ -83,7 +83,7 @@ class ColReader:
     """Read one or several columns of a row: a Series, a named tuple of `itertuples`, a dictionary or a plain sequence.
 
     `pref` and `suff` are put round the value (a folder as `pref` is joined as a path), `label_delim` cuts the text into
-    several labels. A number as column is a position, where it is not a name.
+    several labels, blank ones left out. A number as column is a position, where it is not a name.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ColReader:
                 f"Column {name!r} is empty{_row_name(row)}. Drop such rows (df.dropna(subset=[{name!r}])) or fill them."
             )
         if self.label_delim is not None:
-            return str(value).split(self.label_delim) if str(value) else []
+            return [part for part in str(value).split(self.label_delim) if part.strip()]
         return f"{self.pref}{value}{self.suff}" if self.pref or self.suff else value
 
     def __repr__(self) -> str:
