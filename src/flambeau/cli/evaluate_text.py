@@ -24,7 +24,7 @@ def run_evaluate_text(learn: Any, data: Path, out: Path | None, sep: str | None,
         ArgumentError: the export has no labels, or `out` is given and no classes.
         TableError: a column is missing. LabelError: a class is unknown.
     """
-    from flambeau.cli.evaluate import tell_classes
+    from flambeau.cli.by_class import tell_classes
     from flambeau.data.kinds import Category
     from flambeau.interpret.interpretation import ClassificationInterpretation
     from flambeau.text.dataset import SelfTaughtDatasets
@@ -58,7 +58,7 @@ def run_evaluate_text(learn: Any, data: Path, out: Path | None, sep: str | None,
 
 def _items_of_folder(learn: Any, folder: Path, encoding: str | None) -> list[tuple[Path | str, Any]]:
     """Return the files with their classes: as texts where the encoding is told, else read as those of the training."""
-    from flambeau.cli.evaluate import require_class_folders
+    from flambeau.cli.by_class import require_class_folders
     from flambeau.data.getters import get_text_files
     from flambeau.data.labels import parent_label
     from flambeau.text.tokenizer import read_text

@@ -5,14 +5,10 @@ from __future__ import annotations
 import csv as csv_files
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from flambeau.foundation.errors import ArgumentError, FlambeauError
-
-if TYPE_CHECKING:
-    from flambeau.train.predictor import Prediction
 
 SOME_FAILED = 1
 
@@ -28,6 +24,7 @@ def run_predict(
     encoding: str | None = None,
 ) -> None:
     """Print the answer for each file; unreadable files are told at the end and make the exit status 1."""
+    from flambeau.cli.answers import answer_words, likeliest
     from flambeau.cli.outputs import require_file_to_write
     from flambeau.cli.predict_table import is_of_tables, run_predict_table
     from flambeau.cli.predict_text import is_of_texts, run_predict_text
@@ -73,16 +70,3 @@ def run_predict(
     if failed:
         print(f"\n{len(failed)} of {len(wanted)} files could not be predicted:", *failed, sep="\n  ", file=sys.stderr)
         raise typer.Exit(SOME_FAILED)
-
-
-def answer_words(label: Any) -> str:
-    """Return an answer as text: many labels joined by semicolons, numbers to four digits."""
-    if isinstance(label, list):
-        return ";".join(answer_words(part) for part in label)
-    return f"{label:.4g}" if isinstance(label, float) else str(label)
-
-
-def likeliest(answer: Prediction, top: int) -> str:
-    """Return an answer's `top` classes with their probabilities as text, or the answer itself where it has none."""
-    best = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:top]
-    return "  ".join(f"{name} {probability:.1%}" for name, probability in best) or answer_words(answer.label)

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.foundation.errors import ArgumentError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from flambeau.train.predictor import Predictor
-
-FEW_ROWS = 10
 
 
 def is_of_tables(predictor: Predictor) -> bool:
@@ -30,6 +26,7 @@ def run_predict_table(
     """
     import pandas as pd
 
+    from flambeau.cli.answers import print_or_write
     from flambeau.data.tables import read_csv
 
     answered = []
@@ -41,20 +38,6 @@ def run_predict_table(
         answered.append(pd.concat([frame, _columns(predictor, answers, frame.index)], axis=1))
     table = pd.concat(answered, ignore_index=True)
     print_or_write(table, csv)
-
-
-def print_or_write(table: pd.DataFrame, csv: Path | None, most_letters: int | None = None) -> None:
-    """Write answered rows to `csv`, or print the first ones where there is none."""
-    from flambeau.foundation.paths import atomic_write
-
-    if csv is None:
-        print(table.head(FEW_ROWS).to_string(index=False, max_colwidth=most_letters))
-        if len(table) > FEW_ROWS:
-            print(f"... and {len(table) - FEW_ROWS} more rows; --csv ANSWERS.csv writes all of them")
-        return
-    with atomic_write(csv, "w") as file_of_answers:
-        table.to_csv(file_of_answers, index=False)
-    print(f"Wrote {csv} ({len(table)} rows)")
 
 
 def _columns(predictor: Predictor, answers: list[Any], index: Any) -> Any:

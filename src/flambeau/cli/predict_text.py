@@ -40,7 +40,7 @@ def run_predict_text(
     """
     import pandas as pd
 
-    from flambeau.cli.predict_table import print_or_write
+    from flambeau.cli.answers import print_or_write
     from flambeau.text.corpus import TABLES, kind_of_file
 
     answer = _speaker(predictor, export, n_words, temperature) or partial(_labels, predictor, top)
@@ -67,7 +67,7 @@ class Answers(NamedTuple):
 
 
 def _labels(predictor: Predictor, top: int, items: list[Any]) -> Answers:
-    from flambeau.cli.predict import answer_words, likeliest
+    from flambeau.cli.answers import answer_words, likeliest
 
     answers = predictor.predict_batch(items) if items else []
     columns: dict[str, list[Any]] = {"predicted": [answer_words(answer.label) for answer in answers]}
@@ -160,9 +160,7 @@ def _of_table(
     return frame.join(pd.DataFrame(answer(items).columns, whole.index))
 
 
-def _of_texts(
-    answer: Callable[[list[Any]], Answers], file: Path, names: list[str], shown: bool, encoding: str
-) -> Any:
+def _of_texts(answer: Callable[[list[Any]], Answers], file: Path, names: list[str], shown: bool, encoding: str) -> Any:
     """Return a table of the lines of a text file, or of a folder's documents, with answers."""
     import pandas as pd
 
