@@ -274,10 +274,3 @@ def test_what_was_not_asked_for_does_not_count():
     metric = as_metric("f1_score")
     metric.update(pred[asked][:, :2], target)
     assert metric.compute() == pytest.approx(1.0)
-
-
-def test_a_function_that_makes_a_metric_is_asked_for_it() -> None:
-    def share_right() -> Metric:
-        return as_metric(accuracy)
-
-    assert as_metric(share_right).name == "accuracy"

@@ -75,14 +75,13 @@ def _items_of_table(learn: Any, file: Path, sep: str | None, encoding: str) -> A
     from flambeau.text.text_csv import with_values
 
     frame = read_text_table(file, sep, encoding)
-    readers = [getattr(pipeline[0], "code", None) for pipeline in learn.dls.valid.dataset.pipelines]
+    readers: list[Any] = [getattr(pipeline[0], "code", None) for pipeline in learn.dls.valid.dataset.pipelines]
     names = [name for reader in readers for name in getattr(reader, "cols", ())]
     if len(readers) > 1 and not getattr(readers[-1], "cols", ()):
         raise ArgumentError(f"The export was trained on a folder of texts, and is measured on one; {file} is a file.")
     require_columns(names, list(frame.columns), str(file))
-    labels = readers[-1]
-    if labels is not None and getattr(labels, "label_delim", None) is not None:
-        frame = allow_no_labels(frame, labels.cols)
+    if getattr(readers[-1], "label_delim", None) is not None:
+        frame = allow_no_labels(frame, readers[-1].cols)
     return whole_rows(with_values(frame, _as_written(learn, readers)), names, file)
 
 

@@ -81,10 +81,11 @@ def _speaker(
 ) -> Callable[[list[Any]], Answers] | None:
     """Return how an export answers that writes on, fills in or tags words; None where it gives labels."""
     from flambeau.text.token_tags import tag_words
+    from flambeau.text.transformer_models import OF_TOKENS
     from flambeau.train.load_learner import load_learner
 
     task = getattr(predictor.model, "task", None)
-    if task not in ("causal_lm", "masked_lm", "token classification"):
+    if task not in OF_TOKENS:
         if predictor.header.get("learner") != "language_model":
             return None
         task = "causal_lm"
@@ -127,9 +128,9 @@ def _tagged(texts: list[list[tuple[str, Any]]]) -> Answers:
 
 def text_columns(predictor: Any) -> list[str]:
     """Return the columns from which an export reads the text; none where it was trained on files."""
-    steps = list(predictor.loader.dataset.pipelines[0])
-    reader = getattr(steps[0], "code", None) if steps else None
-    return [str(name) for name in getattr(reader, "cols", ())]
+    from flambeau.data.dataset import columns_read
+
+    return [str(name) for name in columns_read(predictor.loader.dataset.pipelines[0])]
 
 
 def _encoding_of_training(predictor: Any) -> str:

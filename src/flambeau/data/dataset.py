@@ -556,6 +556,12 @@ def _picking(place: int, pipeline: Pipeline) -> Pipeline:
     return picked
 
 
+def columns_read(pipeline: Pipeline) -> list[str | int]:
+    """Return the columns that a pipeline reads from a table's row, [] where something else gives its values."""
+    first = pipeline[0] if len(pipeline) else None
+    return first.code.cols if isinstance(first, Getter) and isinstance(first.code, ColReader) else []
+
+
 def without_getters(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline of values that are already what a getter would fetch."""
     rest = Pipeline()

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from inspect import isfunction, signature
 from typing import Any
 
 import torch
@@ -273,8 +272,6 @@ def as_metric(source: Any) -> Metric:
         # F1Score without brackets, or partial(F1Score, average="macro")
         made: Metric = source()
         return made
-    if rule is None and isfunction(source) and not signature(source).parameters:
-        return as_metric(source())  # a function that makes a metric, without brackets
     if rule is None:
         return CollectingMetric(source, name)
     if not isinstance(source, partial):

@@ -24,9 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from flambeau.data.dataset import Getter
+from flambeau.data.dataset import columns_read
 from flambeau.data.kinds import Category, MultiCategory, Number
-from flambeau.data.labels import ColReader
 from flambeau.foundation.drawing import Drawing
 from flambeau.foundation.errors import ArgumentError, unknown_name
 from flambeau.nn.layers import TargetScale
@@ -226,9 +225,8 @@ def _names(learn: Learner) -> tuple[tuple[Any, ...], bool]:
 def _columns(learn: Learner, n: int) -> tuple[Any, ...]:
     """Return the names of the n columns of a table that hold the targets, () where they are of no table."""
     pipelines = getattr(learn.dls.loaders[-1].dataset, "pipelines", ())
-    first = next(iter(pipelines[learn.dls.n_inp]), None) if len(pipelines) > learn.dls.n_inp else None
-    reader = first.code if isinstance(first, Getter) else None
-    return tuple(reader.cols) if isinstance(reader, ColReader) and len(reader.cols) == n else ()
+    names = columns_read(pipelines[learn.dls.n_inp]) if len(pipelines) > learn.dls.n_inp else []
+    return tuple(names) if len(names) == n else ()
 
 
 def _spread(learn: Learner, number: int, gain: float) -> float:
